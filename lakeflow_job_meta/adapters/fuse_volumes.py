@@ -1,0 +1,120 @@
+"""Volumes as a mounted file system: `/Volumes` in a task, a folder that stands for it elsewhere."""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lakeflow_job_meta.errors import VolumeError
+from lakeflow_job_meta.ports import FileInfo
+
+_MOUNT = "/Volumes"
+
+
+class FuseVolumes:
+    """`ports.Volumes` over the file system; plain local paths pass as they are.
+
+    Args:
+        root: the folder that stands for `/Volumes`; None where `/Volumes` itself is mounted.
+            Paths are then confined to it: neither `..` nor a symbolic link leads out.
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root.resolve() if root is not None else None
+
+    def list(self, path: str) -> list[FileInfo]:
+        with _edge("list", path):
+            there = self._local(path)
+            status = there.stat()
+            if not stat.S_ISDIR(status.st_mode):
+                return [_info(path, status)]
+            found: list[FileInfo] = []
+            self._walk(there, path.rstrip("/") or "/", found)
+        return sorted(found)
+
+    def read(self, path: str) -> bytes:
+        with _edge("read", path):
+            return self._local(path).read_bytes()
+
+    def write(self, path: str, data: bytes) -> None:
+        with _edge("write", path):
+            there = self._local(path)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            # Readers see the old bytes or the new ones: FUSE mounts rename within a folder atomically.
+            partial = there.with_name(f".{uuid.uuid4().hex}.tmp")
+            try:
+                partial.write_bytes(data)
+                partial.replace(there)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def delete(self, path: str) -> None:
+        with _edge("delete", path):
+            self._local(path).unlink(missing_ok=True)
+
+    def _local(self, path: str) -> Path:
+        """Where the path lies in the file system. Raises VolumeError when it leads out of the root."""
+        if "\x00" in path:
+            raise VolumeError(f"{path!r} is not a path: it holds a NUL character")
+        if path != _MOUNT and not path.startswith(_MOUNT + "/"):
+            return Path(path)
+        if self._root is None:
+            resolved = os.path.normpath(path)
+            if resolved != _MOUNT and not resolved.startswith(_MOUNT + "/"):
+                raise VolumeError(f"{path} leads out of {_MOUNT}: write the path without ..")
+            return Path(path)
+        there = (self._root / path[len(_MOUNT) :].lstrip("/")).resolve()
+        if there != self._root and self._root not in there.parents:
+            raise VolumeError(f"{path} leads out of {_MOUNT} (to {there}): no .. and no links out of a volume")
+        return there
+
+    def _walk(self, folder: Path, shown: str, found: list[FileInfo]) -> None:
+        """Files below `folder`; links are not followed into folders, nor out of the root."""
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = f"{shown.rstrip('/')}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    self._walk(folder / entry.name, path, found)
+                    continue
+                if entry.is_symlink() and self._leads_out(folder / entry.name):
+                    continue
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:  # gone since the scan, or a link to nothing
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    found.append(_info(path, status))
+
+    def _leads_out(self, link: Path) -> bool:
+        if self._root is None or self._root not in link.parents:
+            return False
+        return self._root not in link.resolve().parents
+
+
+def _info(path: str, status: os.stat_result) -> FileInfo:
+    return FileInfo(path, status.st_size, status.st_mtime_ns // 1_000_000)
+
+
+@contextmanager
+def _edge(verb: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise VolumeError(f"cannot {verb} {path}: there is no such file or folder") from error
+    except PermissionError as error:
+        raise VolumeError(f"cannot {verb} {path}: permission denied; ask for access to it") from error
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise VolumeError(f"cannot {verb} {path}: it is {_kind(error)}") from error
+    except RecursionError as error:
+        raise VolumeError(f"cannot {verb} {path}: its folders are nested too deep") from error
+    except (OSError, UnicodeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VolumeError(f"cannot {verb} {path}: {reason}") from error
+
+
+def _kind(error: OSError) -> str:
+    return "a folder" if isinstance(error, IsADirectoryError) else "below something that is no folder"

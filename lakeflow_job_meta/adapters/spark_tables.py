@@ -1,0 +1,185 @@
+"""Tables over a Spark session: Databricks (classic, serverless), Spark Connect, Sail.
+
+Uses what all of them have: named parameters on SELECT, rows staged through createDataFrame as a
+temporary view, MERGE and INSERT from that view. Sail has no parameters on DML, no DESCRIBE HISTORY
+and no error conditions (the embedded workspace's gateway answers DESCRIBE HISTORY).
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from lakeflow_job_meta.adapters import sql_text
+from lakeflow_job_meta.adapters.sql_errors import classify
+from lakeflow_job_meta.errors import TableNotFound, TablesError
+from lakeflow_job_meta.names import TableName, quote_identifier
+from lakeflow_job_meta.ports import Column, TableDefinition
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class SparkTables:
+    """`ports.Tables` over a Spark session, classic or Connect.
+
+    Args:
+        spark: the session; it stays the caller's and is never stopped here.
+    """
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+        self._lock = threading.Lock()
+        self.statements = 0
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of one SELECT; timestamps come back aware, in UTC."""
+        with self._edge("the query"):
+            frame = self._sql(sql, parameters)
+            return [{name: _utc(value) for name, value in row.asDict().items()} for row in frame.collect()]
+
+    def columns(self, table: TableName) -> list[Column] | None:
+        self._count()
+        try:
+            with self._edge(f"reading the columns of {table}"):
+                fields = self._spark.table(table.quoted).schema.fields
+        except TableNotFound:
+            return None
+        return [Column(field.name, field.dataType.simpleString().upper()) for field in fields]
+
+    def create_schema(self, catalog: str, schema: str) -> None:
+        name = f"{quote_identifier(catalog)}.{quote_identifier(schema)}"
+        with self._edge(f"creating the schema {catalog}.{schema}"):
+            self._sql(f"CREATE SCHEMA IF NOT EXISTS {name}").collect()
+
+    def create_table(self, definition: TableDefinition) -> None:
+        with self._edge(f"creating the table {definition.name}"):
+            self._sql(sql_text.create_table(definition)).collect()
+
+    def append(self, definition: TableDefinition, rows: Sequence[Mapping[str, Any]]) -> None:
+        sql_text.staged_columns(definition, rows)
+        for batch in sql_text.batches(rows):
+            with (
+                self._edge(f"INSERT into {definition.name}"),
+                self._staged(definition.columns, batch) as view,
+            ):
+                self._sql(sql_text.insert(definition, view)).collect()
+
+    def merge(
+        self,
+        definition: TableDefinition,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        keys: Sequence[str],
+        update: Sequence[str] | None = None,
+        matched_when: str = "",
+        insert: bool = True,
+    ) -> None:
+        columns = sql_text.staged_columns(definition, rows)
+        names = [column.name for column in columns]
+        updated = [name for name in names if name not in keys] if update is None else list(update)
+        inserted = names if insert else []
+        for batch in sql_text.batches(rows):
+            with self._edge(f"MERGE into {definition.name}"), self._staged(columns, batch) as view:
+                text = sql_text.merge(
+                    definition, view, keys=keys, update=updated, inserted=inserted, matched_when=matched_when
+                )
+                self._sql(text).collect()
+
+    def version(self, table: TableName) -> int:
+        with self._edge(f"reading the version of {table}"):
+            rows = self._sql(f"DESCRIBE HISTORY {table.quoted} LIMIT 1").collect()
+        if not rows:
+            raise TablesError(f"{table} has no history: is it a Delta table?")
+        return int(rows[0]["version"])
+
+    def _count(self) -> None:
+        with self._lock:
+            self.statements += 1
+
+    def _sql(self, sql: str, parameters: Mapping[str, Any] | None = None) -> DataFrame:
+        self._count()
+        return self._spark.sql(sql, args=dict(parameters)) if parameters else self._spark.sql(sql)
+
+    @contextmanager
+    def _staged(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+        """A temporary view of the rows, its quoted name; dropped afterwards."""
+        from pyspark.sql.types import StructField, StructType
+
+        schema = StructType([StructField(column.name, _spark_type(column.type), True) for column in columns])
+        data = [tuple(row.get(column.name) for column in columns) for row in rows]
+        view = f"lakeflow_job_meta_{uuid.uuid4().hex}"
+        self._spark.createDataFrame(data, schema).createTempView(view)
+        try:
+            yield quote_identifier(view)
+        finally:
+            self._drop(view)
+
+    def _drop(self, view: str) -> None:
+        try:
+            with self._edge(f"dropping the view {view}"):
+                self._spark.catalog.dropTempView(view)
+        except TablesError:
+            pass  # the view ends with the session; the statement's own outcome is what counts
+
+    @contextmanager
+    def _edge(self, what: str) -> Iterator[None]:
+        """The one place where Spark's exceptions become ours."""
+        from pyspark.errors import PySparkException
+
+        try:
+            yield
+        except (PySparkException, *_transport_errors()) as error:
+            condition = ""
+            if isinstance(error, PySparkException):
+                # getCondition is pyspark 4's name for getErrorClass
+                named = getattr(error, "getCondition", None) or error.getErrorClass
+                condition = named() or ""
+            types = tuple(kind.__name__ for kind in type(error).__mro__)
+            raise classify(what, str(error), types=types, condition=condition) from error
+        except (UnicodeError, OverflowError) as error:
+            raise TablesError(f"{what} failed: a value cannot be stored ({error})") from error
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What gRPC (Connect), py4j (classic) and sockets raise, as far as they are installed."""
+    kinds: list[type[Exception]] = [ConnectionError]
+    try:
+        import grpc
+    except ImportError:  # a classic cluster
+        pass
+    else:
+        kinds.append(grpc.RpcError)
+    try:
+        from py4j.protocol import Py4JError  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError:  # Spark Connect only
+        pass
+    else:
+        kinds.append(Py4JError)
+    return tuple(kinds)
+
+
+def _spark_type(text: str) -> Any:
+    from pyspark.sql import types
+
+    kinds = {
+        "STRING": types.StringType,
+        "INT": types.IntegerType,
+        "BIGINT": types.LongType,
+        "DOUBLE": types.DoubleType,
+        "BOOLEAN": types.BooleanType,
+        "TIMESTAMP": types.TimestampType,
+    }
+    try:
+        return kinds[text]()
+    except KeyError:
+        raise TablesError(f"{text!r} is not a column type that this product writes") from None
+
+
+def _utc(value: Any) -> Any:
+    # pyspark returns TIMESTAMP naive, in this process's time zone
+    return value.astimezone(timezone.utc) if isinstance(value, datetime) else value

@@ -1,0 +1,97 @@
+"""What a command works with: the embedded workspace if asked for, then the services, made when needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakeflow_job_meta.cli.options import Given
+
+if TYPE_CHECKING:
+    from lakeflow_job_meta.metadata_manager import MetadataManager
+    from lakeflow_job_meta.orchestrator import JobOrchestrator
+    from lakeflow_job_meta.runtime import Runtime
+
+
+class Session:
+    """The services for one call of a command.
+
+    Args:
+        given: the shared options.
+        create: make the schema and the control table when they are missing (`--local` only; a table
+            in a real workspace is made by `load` and `apply` alone).
+    """
+
+    def __init__(self, given: Given, *, create: bool = False) -> None:
+        self.given = given
+        self._create = create
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Tables, volumes and workspace, connected when they are first used."""
+        from lakeflow_job_meta import runtime
+
+        given = self.given
+        table = given.table
+        if given.local is not None:
+            enter_local(given.local)
+        profile = None if given.local else given.profile
+        return runtime.connect(table, warehouse_id=given.warehouse_id, flags=given.flags, profile=profile)
+
+    @cached_property
+    def manager(self) -> MetadataManager:
+        from lakeflow_job_meta.metadata_manager import MetadataManager
+
+        manager = MetadataManager(str(self.given.table), runtime=self.runtime)
+        if self._create and self.given.local is not None:
+            manager.ensure_exists()
+        return manager
+
+    @cached_property
+    def orchestrator(self) -> JobOrchestrator:
+        from lakeflow_job_meta.orchestrator import JobOrchestrator
+
+        if self._create and self.given.local is not None:
+            _ = self.manager
+        return JobOrchestrator(str(self.given.table), runtime=self.runtime)
+
+
+@contextmanager
+def session(given: Given, *, create: bool = False) -> Iterator[Session]:
+    """A Session; what it opened is closed at the end, the Spark session included."""
+    opened = Session(given, create=create)
+    try:
+        yield opened
+    finally:
+        stop_spark()
+
+
+def enter_local(folder: Path) -> None:
+    """Make the embedded workspace of `folder` this process's Databricks, and start it if need be.
+
+    Raises:
+        LocalError: it could not start.
+    """
+    from lakeflow_job_meta.local import process
+
+    up = process.ensure_up(folder)
+    # A profile or a second way to authenticate would win over host and token, or make the SDK refuse.
+    for name in [name for name in os.environ if name.startswith(("DATABRICKS_", "ARM_", "GOOGLE_CREDENTIALS"))]:
+        del os.environ[name]
+    os.environ.update(up.environment())
+
+
+def stop_spark() -> None:
+    """End the Spark Connect session that this process opened, so that its threads end too."""
+    import sys
+
+    module = sys.modules.get("pyspark.sql")
+    if module is None or not os.environ.get("SPARK_REMOTE"):
+        return
+    active = module.SparkSession.getActiveSession()
+    if active is not None:
+        active.stop()

@@ -1,0 +1,157 @@
+"""The control table: eight columns, one row a source (DESIGN 2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lakeflow_job_meta.control.commit import commit
+from lakeflow_job_meta.control.companion import chosen, text_array
+from lakeflow_job_meta.errors import TableMismatch, TableNotFound, TablesError, TablesUnavailable
+from lakeflow_job_meta.metadata.rows import SETTINGS_MODULE, SETTINGS_ROW, Row
+from lakeflow_job_meta.names import TableName
+from lakeflow_job_meta.ports import Column, TableDefinition, Tables
+
+#: The promise: these eight, in this order, and no more.
+COLUMNS: tuple[Column, ...] = (
+    Column("source_id", "STRING", "source, with module_name the key"),
+    Column("module_name", "STRING", "module: all its sources make one Databricks Job"),
+    Column("source_type", "STRING", "kind of source, free text; job for the row __job__"),
+    Column("execution_order", "INT", "stage: a stage waits for the whole stage before it"),
+    Column("source_config", "STRING", "JSON object"),
+    Column("target_config", "STRING", "JSON object"),
+    Column("transformation_config", "STRING", "JSON object: task_type and the task's settings"),
+    Column("is_active", "BOOLEAN", "NULL means true"),
+)
+_NAMES = tuple(column.name for column in COLUMNS)
+# What other makers of the table may have written instead, and Spark reads and writes all the same.
+_ACCEPTED = {
+    "STRING": re.compile(r"STRING|(VAR)?CHAR\(\d+\)|STRING COLLATE \w+"),
+    "INT": re.compile(r"INT|INTEGER|BIGINT|SMALLINT"),
+    "BOOLEAN": re.compile(r"BOOLEAN"),
+}
+_PYTHON: dict[str, type] = {"STRING": str, "INT": int, "BOOLEAN": bool}
+
+
+class ControlTable:
+    """One control table over any SQL engine.
+
+    Args:
+        tables: the SQL engine.
+        name: its three-part name.
+    """
+
+    def __init__(self, tables: Tables, name: TableName) -> None:
+        self._tables = tables
+        self.name = name
+        self.definition = TableDefinition(
+            name, COLUMNS, "Control table of lakeflow_job_meta: one row a source, one job a module"
+        )
+
+    def ensure(self) -> bool:
+        """Make the schema and the table when they are missing; returns whether it was made.
+
+        One statement when the table is there. Companions are made by their first write.
+
+        Raises:
+            TableMismatch: the table is there and columns are missing or have other types.
+        """
+        found = self._tables.columns(self.name)
+        if found is not None:
+            self._check(found)
+            return False
+        try:
+            self._tables.create_table(self.definition)
+        except TableNotFound:
+            self._tables.create_schema(self.name.catalog, self.name.schema)
+            self._tables.create_table(self.definition)
+        return True
+
+    def exists(self) -> bool:
+        """Whether the table is there. Raises TableMismatch as `ensure` does."""
+        found = self._tables.columns(self.name)
+        if found is None:
+            return False
+        self._check(found)
+        return True
+
+    def version(self) -> int:
+        """The table's Delta version, one statement. Raises TableNotFound."""
+        return self._tables.version(self.name)
+
+    def rows(self, modules: Collection[str] | None = None) -> list[Row]:
+        """All rows, or those of some modules, by module_name and source_id.
+
+        Raises:
+            TableNotFound: there is no such table.
+            TableMismatch: columns are missing or have other types.
+        """
+        where, parameters = "", {}
+        if modules is not None:
+            where = f" WHERE {chosen('module_name', 'modules')}"
+            parameters = {"modules": text_array(modules)}
+        selected = ", ".join(f"`{name}`" for name in _NAMES)
+        try:
+            found = self._tables.query(f"SELECT {selected} FROM {self.name.quoted}{where}", parameters)
+        except (TableNotFound, TablesUnavailable):
+            raise
+        except TablesError:
+            self.exists()  # a column that is missing is the likeliest cause, and has a better message
+            raise
+        rows = [Row(**row) for row in found]
+        if any(_mistyped(row) for row in rows):
+            self.exists()
+        return sorted(rows, key=lambda row: row.key)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Insert and update these rows by key, in one MERGE of the eight columns.
+
+        Raises:
+            CommitConflict: other writers won every time.
+            TablesError: the table has two rows with one key, or the engine failed.
+        """
+        if not rows:
+            return
+        staged = [asdict(row) for row in rows]
+        commit(lambda: self._tables.merge(self.definition, staged, keys=("module_name", "source_id")))
+
+    def _check(self, found: Iterable[Column]) -> None:
+        types = {column.name.lower(): column.type.upper() for column in found}
+        wrong: list[str] = []
+        for column in COLUMNS:
+            if column.name not in types:
+                wrong.append(f"{column.name} {column.type} is missing")
+            elif not _ACCEPTED[column.type].fullmatch(types[column.name]):
+                wrong.append(f"{column.name} is {types[column.name]} instead of {column.type}")
+        if wrong:
+            raise TableMismatch(
+                f"{self.name} is no control table: {'; '.join(wrong)}. Name another table, or give this one these "
+                "columns (a control table is made by itself when the name is free)"
+            )
+
+
+def _mistyped(row: Row) -> bool:
+    values: dict[str, Any] = asdict(row)
+    return any(
+        values[column.name] is not None and type(values[column.name]) is not _PYTHON[column.type]
+        for column in COLUMNS
+    )
+
+
+def settings_row(rows: Iterable[Row]) -> Row | None:
+    """The settings row, when it is there and active."""
+    for row in rows:
+        if row.module_name == SETTINGS_MODULE and row.source_id == SETTINGS_ROW and row.active:
+            return row
+    return None
+
+
+def module_rows(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by module, the settings row left out; rows without a module are under ''."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.module_name != SETTINGS_MODULE:
+            found.setdefault(row.module_name or "", []).append(row)
+    return found

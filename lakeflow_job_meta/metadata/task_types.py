@@ -1,0 +1,232 @@
+"""The registry of task types: what `transformation_config.task_type` may be, and what stands beside it.
+
+Every task type of the Jobs API is here by its own name without `_task`, read from the schema's `jobs.Task`. The
+table below adds the ones that this product shapes itself and the ones that it runs itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from lakeflow_job_meta.metadata import schema
+
+JsonObject = dict[str, Any]
+
+_SUFFIX = "_task"
+_TEXT: JsonObject = {"type": "string"}
+_TEXTS: JsonObject = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskType:
+    """One task type.
+
+    Args:
+        name: value of task_type.
+        api_key: the Task field that it fills; None for a type of ours.
+        ours: whether it becomes a python_wheel task of this package.
+        summary: for the reference.
+        keys: the type's own keys of transformation_config, each with its JSON Schema.
+        required: keys of `keys` that must be there. What may stand at two places is demanded in code.
+        lifted: keys that may stand beside task_type or inside `api_key`; the definition has them inside.
+        complete: JSON Schema that a whole configuration meets, beside `required`; for the published schema.
+    """
+
+    name: str
+    api_key: str | None
+    ours: bool = False
+    summary: str = ""
+    keys: Mapping[str, JsonObject] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    lifted: tuple[str, ...] = ()
+    complete: JsonObject = field(default_factory=dict)
+
+
+def _closed(properties: JsonObject, *required: str) -> JsonObject:
+    result: JsonObject = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**result, "required": list(required)} if required else result
+
+
+def _one_of_places(key: str, places: list[JsonObject]) -> JsonObject:
+    """A schema that is met when `key` stands beside task_type, or at one of the other places."""
+    return {"anyOf": [{"required": [key]}, *places]}
+
+
+def _inside(*path: str) -> JsonObject:
+    schema: JsonObject = {}
+    for key in reversed(path):
+        schema = {"required": [key], "properties": {key: schema}} if schema else {"required": [key]}
+    return schema
+
+
+_NOTEBOOK_PATH: JsonObject = {
+    "$ref": "#/$defs/jobs.NotebookTask/properties/notebook_path",
+    "description": "Absolute path of the notebook in the workspace, or a path in the job's git_source.",
+}
+_WAREHOUSE: JsonObject = {
+    "type": "string",
+    "description": "SQL warehouse that runs it; without it the setting default_warehouse_id.",
+}
+_SQL_PARAMETERS: JsonObject = {**_TEXTS, "description": "Values of the named parameters (`:name`) of the SQL text."}
+_SQL_TEXT: JsonObject = {
+    "type": "string",
+    "minLength": 1,
+    "description": "The SQL text; kept as a saved query that lives and goes with its source.",
+}
+_QUERY_ID: JsonObject = {"type": "string", "minLength": 1, "description": "Id of a saved query."}
+_SQL_FILE: JsonObject = {
+    "type": "string",
+    "minLength": 1,
+    "description": "Path of the .sql file: in the workspace, or in the job's git_source.",
+}
+_SOURCE: JsonObject = {"$ref": "#/$defs/jobs.Source", "description": "Where the file is: WORKSPACE or GIT."}
+
+_SHAPED: tuple[TaskType, ...] = (
+    TaskType(
+        "notebook",
+        "notebook_task",
+        summary="Runs a notebook, which gets source_id, control_table and module_name as parameters.",
+        keys={
+            "notebook_path": _NOTEBOOK_PATH,
+            "base_parameters": {"$ref": "#/$defs/jobs.NotebookTask/properties/base_parameters"},
+            "source": _SOURCE,
+            "warehouse_id": {"$ref": "#/$defs/jobs.NotebookTask/properties/warehouse_id"},
+            "notebook_task": _closed(
+                {
+                    name: {"$ref": f"#/$defs/jobs.NotebookTask/properties/{name}"}
+                    for name in ("notebook_path", "base_parameters", "source", "warehouse_id")
+                }
+            ),
+        },
+        lifted=("notebook_path", "base_parameters", "source", "warehouse_id"),
+        complete=_one_of_places("notebook_path", [_inside("notebook_task", "notebook_path")]),
+    ),
+    TaskType(
+        "sql_query",
+        "sql_task",
+        summary="Runs SQL text, kept as a saved query, or a saved query by its id.",
+        keys={
+            "sql_query": _SQL_TEXT,
+            "query_id": _QUERY_ID,
+            "warehouse_id": _WAREHOUSE,
+            "parameters": _SQL_PARAMETERS,
+            "sql_task": _closed(
+                {
+                    "warehouse_id": _WAREHOUSE,
+                    "sql_query": _SQL_TEXT,
+                    "query_id": _QUERY_ID,
+                    "query": {"$ref": "#/$defs/jobs.SqlTaskQuery"},
+                    "parameters": _SQL_PARAMETERS,
+                    "catalog": {**_TEXT, "description": "Catalog that the saved query runs in."},
+                    "schema": {**_TEXT, "description": "Schema that the saved query runs in."},
+                    "run_as_mode": {"type": "string", "enum": ["OWNER", "VIEWER"], "description": "Whose rights the saved query uses."},
+                    "apply_auto_limit": {"type": "boolean", "description": "Whether the saved query gets LIMIT 1000."},
+                }
+            ),
+        },
+        lifted=("sql_query", "query_id", "warehouse_id", "parameters"),
+        complete={
+            "anyOf": [
+                _inside("sql_query"),
+                _inside("query_id"),
+                _inside("sql_task", "sql_query"),
+                _inside("sql_task", "query_id"),
+                _inside("sql_task", "query"),
+            ]
+        },
+    ),
+    TaskType(
+        "sql_file",
+        "sql_task",
+        summary="Runs a .sql file on a SQL warehouse.",
+        keys={
+            "sql_file_path": _SQL_FILE,
+            "source": _SOURCE,
+            "warehouse_id": _WAREHOUSE,
+            "parameters": _SQL_PARAMETERS,
+            "sql_task": _closed(
+                {
+                    "warehouse_id": _WAREHOUSE,
+                    "sql_file_path": _SQL_FILE,
+                    "file": {"$ref": "#/$defs/jobs.SqlTaskFile"},
+                    "source": _SOURCE,
+                    "parameters": _SQL_PARAMETERS,
+                }
+            ),
+        },
+        lifted=("sql_file_path", "source", "warehouse_id", "parameters"),
+        complete={
+            "anyOf": [_inside("sql_file_path"), _inside("sql_task", "sql_file_path"), _inside("sql_task", "file")]
+        },
+    ),
+    TaskType(
+        "sql_script",
+        None,
+        ours=True,
+        summary="Runs every statement of a .sql file on the task's own Spark.",
+        keys={
+            "sql_file_path": {
+                "type": "string",
+                "pattern": r"^/(Workspace|Volumes)/.+\.sql$",
+                "description": "Path of the .sql file, below /Workspace or /Volumes.",
+            },
+            "parameters": {**_TEXTS, "description": "Values of the named parameters (`:name`) of the statements."},
+            "catalog": {"type": "string", "minLength": 1, "description": "Catalog to use; else the session's own."},
+            "schema": {"type": "string", "minLength": 1, "description": "Schema to use; else the session's own."},
+        },
+        required=("sql_file_path",),
+    ),
+)
+
+
+def registry(definitions: Mapping[str, JsonObject]) -> dict[str, TaskType]:
+    """All task types, by name, for these `$defs`."""
+    types = {}
+    for key, node in definitions["jobs.Task"]["properties"].items():
+        if key.endswith(_SUFFIX):
+            name = key.removesuffix(_SUFFIX)
+            keys = {key: {"$ref": node["$ref"]}}
+            if name == "for_each":
+                keys = {key: {"$ref": "#/$defs/for_each_task"}}
+            elif name == "sql":
+                keys = {key: {"$ref": "#/$defs/sql_task"}}
+            types[name] = TaskType(name, key, summary=node.get("description", ""), keys=keys, required=(key,))
+    types.update((shaped.name, shaped) for shaped in _SHAPED)
+    return dict(sorted(types.items()))
+
+
+@cache
+def _registry() -> dict[str, TaskType]:
+    return registry(schema.document()["$defs"])
+
+
+class _TaskTypes(Mapping[str, TaskType]):
+    """The registry, read when it is first asked."""
+
+    def __getitem__(self, name: str) -> TaskType:
+        return _registry()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_registry())
+
+    def __len__(self) -> int:
+        return len(_registry())
+
+
+#: Every task type by its name.
+TASK_TYPES: Mapping[str, TaskType] = _TaskTypes()
+
+
+@cache
+def own_keys() -> frozenset[str]:
+    """Keys of transformation_config that belong to some task types only."""
+    return frozenset(key for task_type in _registry().values() for key in task_type.keys)
+
+
+@cache
+def common_keys() -> frozenset[str]:
+    """Keys of transformation_config that every task type takes: the Task fields beside its type."""
+    return frozenset(schema.document()["$defs"]["task_fields"]["properties"])

@@ -1,0 +1,324 @@
+"""Carrying out a plan: claims first, then exactly the work that was decided, then the records.
+
+It never reads to decide. What it reads is a guard: what a claim brought back, and the tags of a job
+before and after a create, so that nothing is made twice. A failure is its own module's.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from lakeflow_job_meta.control.events import Events
+from lakeflow_job_meta.control.job_records import JobRecords
+from lakeflow_job_meta.control.query_records import QueryRecords
+from lakeflow_job_meta.control.records import Event, JobRecord, QueryRecord
+from lakeflow_job_meta.errors import WorkspaceError
+from lakeflow_job_meta.jobs.references import resolve, unresolved
+from lakeflow_job_meta.names import TableName, digest
+from lakeflow_job_meta.ports import Workspace
+from lakeflow_job_meta.reconcile.actions import Action, ActionKind, ActionResult
+from lakeflow_job_meta.reconcile.creation import create_job, create_query
+from lakeflow_job_meta.reconcile.observe import Sought, observe_jobs
+from lakeflow_job_meta.reconcile.state import Work
+from lakeflow_job_meta.settings import Settings
+
+JsonObject = dict[str, Any]
+Progress = Callable[[ActionResult], None]
+
+#: Modules that are claimed, carried out and saved together.
+BATCH = 200
+_DONE: Mapping[ActionKind, str] = {
+    "create": "created",
+    "update": "updated",
+    "retire": "retired",
+    "revive": "revived",
+    "refused": "refused",
+}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of the actions: results by module, and the modules that another writer holds or changed."""
+
+    results: dict[str, ActionResult] = field(default_factory=dict)
+    contested: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Done:
+    """One module's work so far; what was done is kept even when the rest fails."""
+
+    action: Action
+    record: JobRecord
+    job_id: int | None = None
+    run_id: int | None = None
+    queries: list[QueryRecord] = field(default_factory=list)
+    forgotten: list[tuple[str, str]] = field(default_factory=list)
+    healed: list[int] = field(default_factory=list)
+    error: str = ""
+
+
+class Applier:
+    """Carries out the actions of one plan.
+
+    Args:
+        clock: now, as an aware datetime.
+        sleep: waits between two looks after an unclear create, in seconds.
+        job_ids: job ids of live modules, for references to them.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        control_table: TableName,
+        records: JobRecords,
+        queries: QueryRecords,
+        events: Events,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], None] = time.sleep,
+        job_ids: Mapping[str, int] | None = None,
+    ) -> None:
+        self._workspace = workspace
+        self._control_table = control_table
+        self._records = records
+        self._queries = queries
+        self._events = events
+        self._settings = settings
+        self._clock = clock
+        self._sleep = sleep
+        self._job_ids = dict(job_ids or {})
+        self._token = str(uuid.uuid4())
+
+    def run(self, actions: Sequence[Action], progress: Progress | None = None) -> Outcome:
+        """Carry out the work of these actions; those without work are done already."""
+        outcome = Outcome()
+        working = [action for action in actions if action.work is not None]
+        new = {action.module: action.job_name for action in working if action.work.before is None}
+        if new:
+            self._records.insert(new)
+        for batch in _batches(working):
+            self._batch(batch, outcome, progress)
+        return outcome
+
+    def _batch(self, batch: Sequence[Action], outcome: Outcome, progress: Progress | None) -> None:
+        held = self._records.claim(
+            [action.module for action in batch], self._token, self._settings["claim_seconds"]
+        )
+        sound = [
+            action for action in batch if action.module in held and _unmoved(action.work, held[action.module])
+        ]
+        existing = self._existing(sound)
+        mine = [action for action in sound if action.module not in existing]
+        contested = {action.module for action in batch} - {action.module for action in mine}
+        outcome.contested |= contested
+        done = list(self._carry_out_all(mine, outcome, progress))
+        made = [record for one in done for record in one.queries]
+        forgotten = [key for one in done for key in one.forgotten]
+        if made:
+            self._queries.save(made)
+        if forgotten:
+            self._queries.forget(forgotten)
+        if done:
+            self._records.save([one.record for one in done], self._token)
+        if contested & set(held):
+            self._records.release(contested & set(held), self._token)
+        self._events.append([event for one in done for event in self._told(one)])
+
+    def _existing(self, actions: Iterable[Action]) -> set[str]:
+        """Modules whose job is to be created, but is there: made by a writer that died, or just now."""
+        sought = {
+            action.module: Sought(
+                names=tuple(
+                    {action.job_name, action.work.before.job_name or action.job_name}
+                    if action.work.before
+                    else {action.job_name}
+                )
+            )
+            for action in actions
+            if action.kind == "create"
+        }
+        seen, _ = observe_jobs(
+            self._workspace,
+            self._control_table,
+            sought,
+            everything=False,
+            parallel=self._settings["parallel_calls"],
+        )
+        return {module for module, one in seen.items() if one.job is not None}
+
+    def _carry_out_all(
+        self, actions: Sequence[Action], outcome: Outcome, progress: Progress | None
+    ) -> Iterator[_Done]:
+        with ThreadPoolExecutor(max_workers=self._settings["parallel_calls"]) as pool:
+            for one in pool.map(self._carry_out, actions):
+                if one.job_id is not None and not one.error:
+                    self._job_ids[one.action.module] = one.job_id
+                result = ActionResult(one.action, one.job_id, one.run_id, one.error)
+                outcome.results[one.action.module] = result
+                if progress is not None:
+                    progress(result)
+                yield one
+
+    def _carry_out(self, action: Action) -> _Done:
+        work: Work = action.work
+        done = _Done(action, work.record, job_id=work.job_id if not work.delete else None)
+        if not work.touches_workspace:
+            done.record = replace(work.record, applied=self._applied(work, {}) or work.record.applied)
+            return done
+        try:
+            self._workspace_calls(action, work, done)
+        except WorkspaceError as error:
+            done.error = str(error)
+            former = work.before or JobRecord(action.module)
+            done.record = replace(
+                former,
+                job_id=done.job_id or former.job_id,
+                job_name=action.job_name,
+                status="failed",
+                error=done.error,
+            )
+        return done
+
+    def _workspace_calls(self, action: Action, work: Work, done: _Done) -> None:
+        jobs, permissions = self._workspace.jobs, self._workspace.permissions
+        query_ids = self._write_queries(action.module, work, done)
+        if work.delete:
+            assert work.job_id is not None
+            jobs.delete(work.job_id)
+            done.record = work.record
+        else:
+            settings = resolve(work.settings, queries=query_ids, jobs=self._job_ids)
+            missing = sorted(unresolved(settings))
+            if missing:
+                raise WorkspaceError(
+                    f"{missing[0]} has no job yet, because that module failed or was refused"
+                )
+            if settings is not None and work.job_id is None:
+                created = create_job(
+                    self._workspace, self._control_table, action.module, settings, self._sleep
+                )
+                done.job_id, done.healed = created.job_id, list(created.healed)
+            elif settings is not None:
+                assert work.job_id is not None
+                jobs.reset(work.job_id, settings)
+            if work.permissions is not None:
+                permissions.set("jobs", str(done.job_id), work.permissions)
+            now = self._clock()
+            done.record = replace(
+                work.record,
+                job_id=done.job_id,
+                applied=self._applied(work, query_ids) or work.record.applied,
+                applied_at=now,
+            )
+        for row in work.dropped_queries:
+            self._workspace.queries.delete(row.query_id)
+            done.forgotten.append((row.module_name, row.source_id))
+        if work.start_run and done.job_id is not None:
+            token = digest(
+                [
+                    self._control_table.quoted,
+                    action.module,
+                    done.job_id,
+                    work.record.spec_hash,
+                    work.record.rows_hash,
+                ]
+            )
+            done.run_id = jobs.run_now(done.job_id, idempotency_token=token)
+
+    def _applied(self, work: Work, query_ids: Mapping[str, str]) -> JsonObject | None:
+        """What the record keeps as written last: the metadata's settings with every id in place."""
+        if work.applied is None:
+            return None
+        entries = work.permissions
+        if entries is None and work.record.applied:
+            entries = work.record.applied.get("permissions")
+        return {
+            "settings": resolve(work.applied, queries=query_ids, jobs=self._job_ids),
+            "permissions": None if entries is None else list(entries),
+        }
+
+    def _write_queries(self, module: str, work: Work, done: _Done) -> dict[str, str]:
+        ids: dict[str, str] = {}
+        for query in work.queries:
+            query_id = query.query_id
+            if not query_id:
+                query_id = create_query(self._workspace, query.settings, self._sleep)
+            elif query.write:
+                self._workspace.queries.update(query_id, query.settings)
+            ids[query.source_id] = query_id
+            applied: JsonObject = {"settings": query.settings, "permissions": None}
+            done.queries.append(
+                QueryRecord(
+                    module,
+                    query.source_id,
+                    query_id,
+                    digest(query.settings, 32),
+                    applied,
+                    "active",
+                    self._clock(),
+                )
+            )
+            if query.permissions is not None:
+                self._workspace.permissions.set("queries", query_id, query.permissions)
+                done.queries[-1] = replace(
+                    done.queries[-1], applied={**applied, "permissions": list(query.permissions)}
+                )
+        return ids
+
+    def _told(self, done: _Done) -> Iterator[Event]:
+        action, now = done.action, self._clock()
+        changes = [{**change.as_json(), "drift": change.drift} for change in action.changes]
+        if done.error:
+            yield Event("failed", now, action.module, done.job_id, done.error, {"action": action.kind})
+        elif action.work.delete:
+            yield Event("deleted", now, action.module, action.job_id, "; ".join(action.reasons))
+        elif action.kind in _DONE:
+            yield Event(
+                _DONE[action.kind],
+                now,
+                action.module,
+                done.job_id,
+                "; ".join(action.reasons),
+                {"changes": changes},
+            )
+        for job_id in done.healed:
+            yield Event(
+                "healed", now, action.module, job_id, "deleted a duplicate that our own create had made"
+            )
+        if done.run_id is not None:
+            yield Event(
+                "run_started", now, action.module, done.job_id, "run_on_change", {"run_id": done.run_id}
+            )
+
+
+def _unmoved(work: Work, held: JobRecord) -> bool:
+    """Whether the record is still what the decision rests on."""
+    before = work.before or JobRecord(held.module_name)
+    return (before.job_id, before.spec_hash, before.rows_hash) == (
+        held.job_id,
+        held.spec_hash,
+        held.rows_hash,
+    )
+
+
+def _batches(actions: Sequence[Action]) -> Iterator[list[Action]]:
+    """At most BATCH actions at a time; a module comes in a later batch than those it refers to."""
+    waiting = {action.module: action for action in actions}
+    while waiting:
+        ready = [
+            action
+            for action in waiting.values()
+            if not any(module in waiting and module != action.module for module in action.work.requires)
+        ] or list(waiting.values())  # a cycle: each fails with its own reason
+        for start in range(0, len(ready), BATCH):
+            yield ready[start : start + BATCH]
+        for action in ready:
+            del waiting[action.module]

@@ -1,0 +1,157 @@
+"""Differences of two settings, path by path, and the three-way merge. Pure; knows only the rules.
+
+Absent, None, `{}` and `[]` are one and the same here: the API does not tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+from lakeflow_job_meta.names import canonical_json
+from lakeflow_job_meta.reconcile.actions import Change
+from lakeflow_job_meta.reconcile.rules import ANY, DEFAULT_BY_PATH, KEY_BY_PATH, child, is_set
+
+
+def diff(old: Any, new: Any, *, path: str = "", pattern: str = "") -> list[Change]:
+    """What leads from `old` (the workspace) to `new` (wanted), sorted by path.
+
+    A server default where `new` is silent is no change; lists are compared by key or as sets where
+    the rules say so.
+
+    Args:
+        path: prefix of the changes' paths.
+        pattern: the rules' pattern that both values stand at.
+    """
+    return sorted(_walk(old, new, path, pattern), key=lambda change: change.path)
+
+
+def _walk(old: Any, new: Any, path: str, pattern: str) -> Iterator[Change]:
+    if not isinstance(old, (dict, list)) and _same(old, new):
+        return
+    if _empty(new) and (_empty(old) or _server_default(pattern, old)):
+        return
+    if _empty(old) and _matches_default(pattern, new):
+        return
+    if _mapping(old) and _mapping(new):
+        old, new = old or {}, new or {}
+        for field in sorted({*old, *new}):
+            below = f"{path}.{field}" if path else field
+            yield from _walk(old.get(field), new.get(field), below, child(pattern, field))
+        return
+    if _sequence(old) and _sequence(new):
+        key_fields = KEY_BY_PATH.get(pattern)
+        if key_fields is not None and _keyed(old or [], key_fields) and _keyed(new or [], key_fields):
+            yield from _walk_keyed(old or [], new or [], path, pattern, key_fields)
+            return
+        if is_set(pattern):
+            if _as_set(old or []) == _as_set(new or []):
+                return
+        elif old and new and len(old) == len(new):
+            for position, (one, other) in enumerate(zip(old, new, strict=True)):
+                yield from _walk(one, other, f"{path}[{position}]", f"{pattern}[]")
+            return
+    yield Change(path, old, new)
+
+
+def _walk_keyed(
+    old: list[Any], new: list[Any], path: str, pattern: str, fields: tuple[str, ...]
+) -> Iterator[Change]:
+    before = {_key(item, fields): item for item in old}
+    after = {_key(item, fields): item for item in new}
+    for key in sorted({*before, *after}, key=str):
+        below = f"{path}[{_show(key)}]"
+        if key not in after or key not in before:
+            yield Change(below, before.get(key), after.get(key))
+        else:
+            yield from _walk(before[key], after[key], below, f"{pattern}[]")
+
+
+def merge(base: Any, wanted: Any, actual: Any, *, pattern: str = "") -> Any:
+    """`actual` plus what changed from `base` to `wanted`, path by path (DESIGN 5, report and ignore).
+
+    Where `wanted` equals `base`, the workspace's value stays; elsewhere `wanted` is taken.
+    """
+    if not any(True for _ in _walk(base, wanted, "", pattern)):
+        return actual
+    if isinstance(wanted, dict) and isinstance(actual, dict):
+        former = base if isinstance(base, dict) else {}
+        merged = {}
+        for field in [*actual, *(name for name in wanted if name not in actual)]:
+            value = merge(
+                former.get(field), wanted.get(field), actual.get(field), pattern=child(pattern, field)
+            )
+            if value is not None:
+                merged[field] = value
+        return merged
+    fields = KEY_BY_PATH.get(pattern)
+    if fields is not None and isinstance(wanted, list) and isinstance(actual, list):
+        former_items = {_key(item, fields): item for item in base} if isinstance(base, list) else {}
+        wanted_items = {_key(item, fields): item for item in wanted}
+        merged_items = []
+        for item in actual:
+            key = _key(item, fields)
+            value = merge(former_items.get(key), wanted_items.get(key), item, pattern=f"{pattern}[]")
+            if value is not None:
+                merged_items.append(value)
+        present = {_key(item, fields) for item in actual}
+        # A task that was removed in the workspace and did not change in the metadata stays removed.
+        merged_items += [
+            item
+            for key, item in wanted_items.items()
+            if key not in present
+            and any(True for _ in _walk(former_items.get(key), item, "", f"{pattern}[]"))
+        ]
+        return merged_items
+    return wanted
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value == {} or value == []
+
+
+def _mapping(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _sequence(value: Any) -> bool:
+    return value is None or isinstance(value, list)
+
+
+def _matches_default(pattern: str, value: Any) -> bool:
+    """Whether asking for `value` is the same as not asking."""
+    if _empty(value):
+        return True
+    default = DEFAULT_BY_PATH.get(pattern)
+    return default is not None and default is not ANY and _same(default, value)
+
+
+def _server_default(pattern: str, value: Any) -> bool:
+    default = DEFAULT_BY_PATH.get(pattern)
+    return default is ANY or (default is not None and _same(default, value))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality as JSON has it: 0 is not false, though Python says so."""
+    return bool(one == other) and isinstance(one, bool) is isinstance(other, bool)
+
+
+def _key(item: Any, fields: tuple[str, ...]) -> Hashable:
+    values = tuple((field, item.get(field)) for field in fields if item.get(field) is not None)
+    return values if len(fields) > 1 else values[0][1] if values else None
+
+
+def _keyed(items: list[Any], fields: tuple[str, ...]) -> bool:
+    """Whether every element has a key and no key occurs twice."""
+    if not all(isinstance(item, dict) for item in items):
+        return False
+    keys = [_key(item, fields) for item in items]
+    return all(key not in (None, ()) for key in keys) and len(set(keys)) == len(keys)
+
+
+def _show(key: Hashable) -> str:
+    return ",".join(f"{name}={value}" for name, value in key) if isinstance(key, tuple) else str(key)
+
+
+def _as_set(items: list[Any]) -> list[str]:
+    return sorted(canonical_json(item) for item in items)

@@ -1,0 +1,262 @@
+"""The decision: desired against applied and actual, one module at a time. Pure: values in, an Action out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from lakeflow_job_meta.control.records import JobRecord
+from lakeflow_job_meta.jobs.desired import DesiredJob
+from lakeflow_job_meta.jobs.references import resolve
+from lakeflow_job_meta.names import digest
+from lakeflow_job_meta.reconcile.actions import Action, ActionKind, Change
+from lakeflow_job_meta.reconcile.attachments import decide_attachments
+from lakeflow_job_meta.reconcile.diff import diff, merge
+from lakeflow_job_meta.reconcile.retirement import (
+    former_pause,
+    held_pause,
+    is_retired,
+    retired,
+    revived,
+    with_pause,
+)
+from lakeflow_job_meta.reconcile.state import ModuleState, Work
+from lakeflow_job_meta.settings import Settings
+
+JsonObject = dict[str, Any]
+
+
+def decide(state: ModuleState, settings: Settings) -> Action:
+    """The action for one module; the module's own options win over `settings`."""
+    if state.problems:
+        return _refuse(state)
+    if state.desired is None:
+        return _retire(state, settings)
+    if state.actual is None and state.observed:
+        return _create(state, state.desired, settings)
+    return _keep(state, state.desired, settings)
+
+
+def hold_back(action: Action, reason: str) -> Action:
+    """The same module, refused by the brake."""
+    return replace(action, kind="refused", reasons=(reason,), work=None)
+
+
+def _action(
+    state: ModuleState, kind: ActionKind, changes: Iterable[Change], reasons: Iterable[str], work: Work | None
+) -> Action:
+    ordered = tuple(sorted(changes, key=lambda change: change.path))
+    record, actual, desired = state.record, state.actual, state.desired
+    rests_on = [
+        kind,
+        [change.as_json() for change in ordered],
+        desired.spec_hash if desired else "",
+        [state.rows_hash, state.context_hash],
+        [record.job_id, record.spec_hash, record.rows_hash] if record else [None, "", ""],
+        actual.job_id if actual else None,
+    ]
+    name = desired.settings.get("name") if desired else record.job_name if record else ""
+    return Action(
+        module=state.module,
+        kind=kind,
+        changes=ordered,
+        reasons=tuple([*reasons, *_duplicates(state)]),
+        problems=state.problems,
+        job_id=actual.job_id if actual else record.job_id if record and not state.observed else None,
+        job_name=str(name or state.module),
+        work=replace(work, before=record) if work else None,
+        fingerprint=digest(rests_on, 32),
+    )
+
+
+def _duplicates(state: ModuleState) -> Iterator[str]:
+    if state.duplicates:
+        ids = ", ".join(str(job_id) for job_id in state.duplicates)
+        yield (
+            f"job {ids} carries this module's tags too (a copy made in the workspace?): "
+            "left alone; remove its lakeflow_job_meta tags or delete it"
+        )
+
+
+def _refuse(state: ModuleState) -> Action:
+    error = "\n".join(str(problem) for problem in state.problems)
+    former = state.record or JobRecord(state.module)
+    after = replace(former, status="refused", error=error)
+    work = None if _same(after, former) else Work(after)
+    return _action(state, "refused", (), [str(problem) for problem in state.problems], work)
+
+
+def _same(one: JobRecord, other: JobRecord | None) -> bool:
+    """Whether nothing but claim and time differs."""
+    return other is not None and one == replace(
+        other, claim=one.claim, claimed_until=one.claimed_until, applied_at=one.applied_at
+    )
+
+
+def _retire(state: ModuleState, settings: Settings) -> Action:
+    former, actual = state.record, state.actual
+    if former is None and actual is None:
+        return _action(state, "unchanged", (), ["inactive, and has no job"], None)
+    former = former or JobRecord(state.module)
+    seen = replace(former, error="", rows_hash=state.rows_hash, context_hash=state.context_hash)
+    if actual is None:
+        # Gone, or retired before and not looked at now.
+        after = replace(
+            seen,
+            status="deleted" if former.status == "deleted" else "retired",
+            job_id=None if state.observed else former.job_id,
+        )
+        return _action(state, "unchanged", (), ["retired"], None if _same(after, former) else Work(after))
+    reason = "no active source is left"
+    if settings.for_module("retire", state.options) == "delete":
+        after = replace(
+            seen, job_id=None, status="deleted", former_pause_status="", applied=None, spec_hash=""
+        )
+        work = Work(after, job_id=actual.job_id, delete=True, dropped_queries=state.query_records)
+        return _action(
+            state, "retire", [Change("job", actual.job_id, None)], [reason, "retire: delete"], work
+        )
+    target, former_pause_status = retired(state.module, actual.settings, former.former_pause_status)
+    changes = diff(actual.settings, target)
+    after = replace(
+        seen,
+        job_id=actual.job_id,
+        status="retired",
+        former_pause_status=former_pause_status,
+        job_name=str(actual.settings.get("name") or former.job_name),
+    )
+    if not changes:
+        return _action(state, "unchanged", (), ["retired"], None if _same(after, former) else Work(after))
+    if is_retired(actual):
+        drift = settings.for_module("drift", state.options)
+        if drift != "enforce":
+            return _action(state, "unchanged", (), ["retired", *_left(changes, drift)], None)
+        changes = [replace(change, drift=True) for change in changes]
+    return _action(state, "retire", changes, [reason], Work(after, job_id=actual.job_id, settings=target))
+
+
+def _after(state: ModuleState, desired: DesiredJob) -> JobRecord:
+    """The row of `_jobs` once the desired job is there."""
+    return replace(
+        state.record or JobRecord(state.module),
+        job_id=state.actual.job_id if state.actual else None,
+        job_name=str(desired.settings.get("name") or state.module),
+        spec_hash=desired.spec_hash,
+        rows_hash=state.rows_hash,
+        context_hash=state.context_hash,
+        definition=desired.definition,
+        status="active",
+        error="",
+        former_pause_status="",
+    )
+
+
+def _create(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action:
+    record = state.record
+    attachments = decide_attachments(state, desired, enforce=True)
+    wanted = _resolved(state, desired, {work.source_id for work in attachments.queries if not work.query_id})
+    reasons = []
+    if record is not None and record.job_id is not None and record.status != "deleted":
+        drift = settings.for_module("drift", state.options)
+        gone = f"job {record.job_id} is not in the workspace any more"
+        if drift != "enforce" and record.spec_hash == desired.spec_hash:
+            return _action(
+                state,
+                "unchanged",
+                (),
+                [f"drift: {gone} (left: drift={drift})"] if drift == "report" else (),
+                None,
+            )
+        reasons.append(gone)
+    work = Work(
+        record=_after(state, desired),
+        queries=attachments.queries,
+        settings=with_pause(wanted, wanted, settings.for_module("default_pause_status", state.options)),
+        applied=wanted,
+        permissions=desired.permissions,
+        dropped_queries=attachments.dropped,
+        start_run=bool(settings.for_module("run_on_change", state.options)),
+        requires=desired.requires,
+    )
+    return _action(state, "create", (), reasons, work)
+
+
+def _resolved(state: ModuleState, desired: DesiredJob, open_queries: set[str]) -> JsonObject:
+    """The desired settings with every id that is known; queries still to be made stay references."""
+    ids = {
+        row.source_id: row.query_id
+        for row in state.query_records
+        if row.query_id and row.source_id not in open_queries
+    }
+    settings: JsonObject = resolve(desired.settings, queries=ids, jobs=state.job_ids)
+    return settings
+
+
+def _keep(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action:
+    """Update, revive or leave a job that is there."""
+    record, actual = state.record, state.actual
+    drift = settings.for_module("drift", state.options)
+    enforce = drift == "enforce"
+    attachments = decide_attachments(state, desired, enforce=enforce)
+    wanted = _resolved(state, desired, {work.source_id for work in attachments.queries if not work.query_id})
+    applied: JsonObject | None = (record.applied or {}).get("settings") if record else None
+    current = actual.settings if actual else applied or {}
+    reviving = actual is not None and is_retired(actual)
+
+    target = wanted if enforce else merge(wanted if applied is None else applied, wanted, current)
+    status = held_pause(current)
+    if reviving and actual is not None:
+        target = revived(state.module, target)
+        status = former_pause(actual, record.former_pause_status if record else "") or status
+    target = with_pause(target, wanted, status)
+
+    intended = {change.path for change in diff(applied, wanted)} if applied is not None else None
+    behind_back = not reviving and intended is not None
+    job_changes = [
+        replace(c, drift=behind_back and c.path not in (intended or ())) for c in diff(current, target)
+    ]
+    written = {change.path for change in job_changes}
+    left = [c for c in diff(current, with_pause(wanted, wanted, status)) if c.path not in written]
+    changes = [*job_changes, *attachments.changes, *_configuration(record, desired)]
+    work = Work(
+        record=_after(state, desired),
+        job_id=actual.job_id if actual else record.job_id if record else None,
+        queries=attachments.queries,
+        settings=target if job_changes else None,
+        applied=wanted,
+        permissions=attachments.permissions,
+        dropped_queries=attachments.dropped,
+        start_run=bool(settings.for_module("run_on_change", state.options))
+        and any(not c.drift for c in changes),
+        requires=desired.requires,
+    )
+    reasons = _left([*left, *attachments.left], drift) if drift == "report" else []
+    if changes or attachments.queries:
+        return _action(state, "revive" if reviving else "update", changes, reasons, work)
+    saved = _same(work.record, record) and applied == wanted
+    return _action(state, "unchanged", (), reasons, None if saved else work)
+
+
+def _left(changes: Iterable[Change], drift: str) -> list[str]:
+    """A sentence for each difference that stays in the workspace."""
+    return [f"drift: {change} (left: drift={drift})" for change in changes]
+
+
+def _configuration(record: JobRecord | None, desired: DesiredJob) -> list[Change]:
+    """Changes of the definition that no setting of the job shows, but that tasks and notebooks read."""
+    if record is None or record.definition is None:
+        return []
+    before = {source["source_id"]: source for source in record.definition.get("sources", [])}
+    changes: list[Change] = []
+    for source in desired.definition.get("sources", []):
+        former = before.get(source["source_id"])
+        if former is None:
+            continue
+        path = f"sources[{source['source_id']}]"
+        names = ["source_config", "target_config"]
+        if source["source_id"] in desired.ours:
+            names.append("settings")
+        for name in names:
+            changes += diff(former.get(name), source.get(name), path=f"{path}.{name}", pattern="sources[]")
+    return changes

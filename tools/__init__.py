@@ -1,0 +1,1 @@
+"""Tools of the repository itself: they are not part of the package."""

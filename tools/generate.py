@@ -1,0 +1,47 @@
+"""Writes the files that are made from the code: the JSON Schema and the reference pages of docs/.
+
+`python -m tools.generate` writes them, with `--check` it only says which are out of date (exit code 1).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tools import reference
+
+ROOT = Path(__file__).parents[1]
+
+FILES: Mapping[str, Callable[[], str]] = {
+    "docs/settings.md": reference.settings,
+    "docs/cli.md": reference.command_line,
+    "docs/task_types.md": reference.task_types,
+    "docs/drift_rules.md": reference.drift_rules,
+}
+
+
+def stale() -> list[str]:
+    """The generated files that are not what the code makes now."""
+    return [
+        name
+        for name, make in FILES.items()
+        if not (ROOT / name).exists() or (ROOT / name).read_text(encoding="utf-8") != make()
+    ]
+
+
+def main() -> int:
+    """Write what is out of date; with `--check` only name it."""
+    names = stale()
+    if "--check" in sys.argv[1:]:
+        for name in names:
+            print(f"{name} is out of date: run `make generate`")
+        return 1 if names else 0
+    for name in names:
+        (ROOT / name).write_text(FILES[name](), encoding="utf-8")
+        print(f"wrote {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
