@@ -17,7 +17,9 @@ for path in sorted(here.glob("*_task/*")):
     workspace.workspace.mkdirs(f"{TARGET}/{path.parent.name}")
     with path.open("rb") as file:
         if path.suffix == ".ipynb":  # a notebook has no suffix in the workspace
-            workspace.workspace.upload(target.removesuffix(".ipynb"), file, format=ImportFormat.JUPYTER, overwrite=True)
+            workspace.workspace.upload(
+                target.removesuffix(".ipynb"), file, format=ImportFormat.JUPYTER, overwrite=True
+            )
         else:
             workspace.workspace.upload(target, file, format=ImportFormat.AUTO, overwrite=True)
     print(target)

@@ -164,7 +164,8 @@ class JobOrchestrator:
         for attempt in range(CONTEST_ROUNDS):
             if not contested:
                 break
-            self._sleep(CONTEST_SECONDS * 2**attempt * random.uniform(0.5, 1.0))
+            jitter = random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+            self._sleep(CONTEST_SECONDS * 2**attempt * jitter)
             outcome = self._contest(contested, decided, progress)
             results.update(outcome.results)
             contested = outcome.contested

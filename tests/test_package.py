@@ -11,17 +11,34 @@ import sys
 import time
 from pathlib import Path
 
-import lakeflow_job_meta
 import pytest
+
+import lakeflow_job_meta
 from lakeflow_job_meta import errors
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("databricks", "pyspark", "httpx", "pysail", "deltalake", "starlette", "pandas", "sqlglot", "jsonschema", "click", "rich")
+HEAVY = (
+    "databricks",
+    "pyspark",
+    "httpx",
+    "pysail",
+    "deltalake",
+    "starlette",
+    "pandas",
+    "sqlglot",
+    "jsonschema",
+    "click",
+    "rich",
+)
 
 
 def test_public_names_are_pinned() -> None:
     """Nothing is added to or taken from the public names by accident."""
-    tree = {name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__}
+    tree = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and value.__module__ == errors.__name__
+    }
     assert set(lakeflow_job_meta.__all__) == tree | {
         "JobOrchestrator",
         "MetadataManager",
@@ -80,7 +97,9 @@ def test_import_loads_nothing_heavy() -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     """`lakeflow-job-meta --help` loads no SDK, no Spark and no HTTP."""
-    code = "from lakeflow_job_meta.cli.program import program; program.main(['--help'], standalone_mode=False)"
+    code = (
+        "from lakeflow_job_meta.cli.program import program; program.main(['--help'], standalone_mode=False)"
+    )
     assert not _loaded_by(code) & (set(HEAVY) - {"click"})
 
 
@@ -122,7 +141,9 @@ def test_base_dependencies_are_what_a_cluster_needs() -> None:
 
 def test_pinned_requirements_name_no_address() -> None:
     """requirements-dev.txt pins every package exactly, and names no registry."""
-    lines = [line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in (ROOT / "requirements-dev.txt").read_text().splitlines() if not line.startswith("#")
+    ]
     assert lines
     assert all(re.match(r"^[A-Za-z0-9._-]+==\S+( ;.*)?$", line) for line in lines)
 

@@ -35,15 +35,22 @@ def settings() -> str:
         flag = f"--{setting.name.replace('_', '-')}" if setting.kind != "mapping" else "--var NAME=VALUE"
         default = "" if setting.default is None else f"`{json.dumps(setting.default)}`"
         takes = " \\| ".join(f"`{choice}`" for choice in setting.choices) or setting.kind
-        rows.append((f"`{setting.name}`", takes, default, "yes" if setting.module else "", f"`{flag}`", setting.doc))
+        rows.append(
+            (f"`{setting.name}`", takes, default, "yes" if setting.module else "", f"`{flag}`", setting.doc)
+        )
     return _page(
         "# Settings",
         "Strongest first: the module (in its YAML, or in its job row), a flag or constructor argument, the environment "
         "(`LAKEFLOW_JOB_META_` and the name in capitals), the settings row of the control table, the built-in default.",
-        [line.replace("\\\\|", "\\|") for line in _table(("setting", "takes", "default", "a module may set it", "flag", "what it does"), rows)],
+        [
+            line.replace("\\\\|", "\\|")
+            for line in _table(
+                ("setting", "takes", "default", "a module may set it", "flag", "what it does"), rows
+            )
+        ],
         "The settings row has module_name `__control__` and source_id `__settings__`; its transformation_config is a JSON object:",
         "```sql\nINSERT INTO main.etl.control VALUES (\n  '__settings__', '__control__', 'settings', 0, NULL, NULL,\n"
-        "  '{\"drift\": \"report\", \"variables\": {\"env\": \"prod\"}}', true)\n```",
+        '  \'{"drift": "report", "variables": {"env": "prod"}}\', true)\n```',
     )
 
 
@@ -90,9 +97,14 @@ def drift_rules() -> str:
         "A default hides a difference only where the metadata is silent and the workspace has this very value. "
         "`[]` stands for the elements of a list.",
         "## Defaults of the platform",
-        _table(("field", "value", "why"), [(f"`{d.path}`", shown(d.value), d.reason) for d in rules.SERVER_DEFAULTS]),
+        _table(
+            ("field", "value", "why"),
+            [(f"`{d.path}`", shown(d.value), d.reason) for d in rules.SERVER_DEFAULTS],
+        ),
         "## Lists by key",
-        _table(("list", "key", "why"), [(f"`{k.path}`", ", ".join(k.fields), k.reason) for k in rules.LIST_KEYS]),
+        _table(
+            ("list", "key", "why"), [(f"`{k.path}`", ", ".join(k.fields), k.reason) for k in rules.LIST_KEYS]
+        ),
         "## Lists that are sets",
         _table(("list", "why"), [(f"`{path}`", reason) for path, reason in rules.SETS.items()]),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,9 +32,7 @@ class FuseVolumes:
             status = there.stat()
             if not stat.S_ISDIR(status.st_mode):
                 return [_info(path, status)]
-            found: list[FileInfo] = []
-            self._walk(there, path.rstrip("/") or "/", found)
-        return sorted(found)
+            return sorted(self._walk(there, path))
 
     def read(self, path: str) -> bytes:
         with _edge("read", path):
@@ -69,25 +67,32 @@ class FuseVolumes:
             return Path(path)
         there = (self._root / path[len(_MOUNT) :].lstrip("/")).resolve()
         if there != self._root and self._root not in there.parents:
-            raise VolumeError(f"{path} leads out of {_MOUNT} (to {there}): no .. and no links out of a volume")
+            raise VolumeError(
+                f"{path} leads out of {_MOUNT} (to {there}): no .. and no links out of a volume"
+            )
         return there
 
-    def _walk(self, folder: Path, shown: str, found: list[FileInfo]) -> None:
-        """Files below `folder`; links are not followed into folders, nor out of the root."""
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                path = f"{shown.rstrip('/')}/{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    self._walk(folder / entry.name, path, found)
-                    continue
-                if entry.is_symlink() and self._leads_out(folder / entry.name):
-                    continue
-                try:
-                    status = entry.stat()
-                except FileNotFoundError:  # gone since the scan, or a link to nothing
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    found.append(_info(path, status))
+    def _walk(self, top: Path, shown: str) -> Sequence[FileInfo]:
+        """Files below `top`; links are not followed into folders, nor out of the root."""
+        found: list[FileInfo] = []
+        folders = [(top, shown.rstrip("/"))]
+        while folders:
+            folder, prefix = folders.pop()
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    path, there = f"{prefix}/{entry.name}", folder / entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append((there, path))
+                        continue
+                    if entry.is_symlink() and self._leads_out(there):
+                        continue
+                    try:
+                        status = entry.stat()
+                    except FileNotFoundError:  # gone since the scan, or a link to nothing
+                        continue
+                    if stat.S_ISREG(status.st_mode):
+                        found.append(_info(path, status))
+        return found
 
     def _leads_out(self, link: Path) -> bool:
         if self._root is None or self._root not in link.parents:
@@ -109,8 +114,6 @@ def _edge(verb: str, path: str) -> Iterator[None]:
         raise VolumeError(f"cannot {verb} {path}: permission denied; ask for access to it") from error
     except (IsADirectoryError, NotADirectoryError) as error:
         raise VolumeError(f"cannot {verb} {path}: it is {_kind(error)}") from error
-    except RecursionError as error:
-        raise VolumeError(f"cannot {verb} {path}: its folders are nested too deep") from error
     except (OSError, UnicodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VolumeError(f"cannot {verb} {path}: {reason}") from error

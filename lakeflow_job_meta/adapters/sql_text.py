@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lakeflow_job_meta.errors import TablesError
@@ -87,19 +87,27 @@ def staged_columns(definition: TableDefinition, rows: Sequence[Mapping[str, Any]
     return columns
 
 
-def batches(rows: Sequence[Mapping[str, Any]], limit: int = BATCH_BYTES) -> Iterator[list[Mapping[str, Any]]]:
-    """The rows in runs of at most `limit` bytes of text; a larger row travels alone."""
+def _weight(row: Mapping[str, Any]) -> int:
+    return sum(
+        len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else 16
+        for value in row.values()
+    )
+
+
+def batches(
+    rows: Sequence[Mapping[str, Any]],
+    limit: int = BATCH_BYTES,
+    weight: Callable[[Mapping[str, Any]], int] = _weight,
+) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows in runs of at most `limit` bytes; a larger row travels alone."""
     batch: list[Mapping[str, Any]] = []
     size = 0
     for row in rows:
-        weight = sum(
-            len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else 16
-            for value in row.values()
-        )
-        if batch and size + weight > limit:
+        weighs = weight(row)
+        if batch and size + weighs > limit:
             yield batch
             batch, size = [], 0
         batch.append(row)
-        size += weight
+        size += weighs
     if batch:
         yield batch

@@ -53,7 +53,9 @@ def console(stream: IO[str] | None = None) -> Console:
 
     stream = stream or sys.stdout
     if not stream.isatty():
-        return Console(file=stream, color_system=None, width=100_000, highlight=False, markup=False, emoji=False)
+        return Console(
+            file=stream, color_system=None, width=100_000, highlight=False, markup=False, emoji=False
+        )
     system: Any = None if os.environ.get("NO_COLOR") else "auto"
     return Console(file=stream, color_system=system, highlight=False, markup=False, emoji=False)
 
@@ -135,7 +137,9 @@ def print_applied(result: ApplyResult) -> None:
         elif action.kind in words:
             done[words[action.kind]] += 1
             run = f", run {outcome.run_id} started" if outcome.run_id is not None else ""
-            target.print(styled(f"{words[action.kind]} {action.module}{job}{run}", action.kind), soft_wrap=True)
+            target.print(
+                styled(f"{words[action.kind]} {action.module}{job}{run}", action.kind), soft_wrap=True
+            )
     counts = [f"{count} {word}" for word, count in done.items() if count]
     counts += [f"{failed} failed"] if failed else []
     counts += [f"{len(result.plan.refused)} refused"] if result.plan.refused else []

@@ -38,7 +38,9 @@ def local() -> None:
 @local.command()
 @dir_option
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="HTTP port; 0: any that is free.")
-@click.option("--catalog", "catalogs", multiple=True, metavar="NAME", help="One more catalog; may be repeated.")
+@click.option(
+    "--catalog", "catalogs", multiple=True, metavar="NAME", help="One more catalog; may be repeated."
+)
 def up(directory: Path, port: int, catalogs: tuple[str, ...]) -> None:
     """Serve DIR in the foreground until stopped; prints the variables to connect with when it is ready.
 
@@ -53,7 +55,10 @@ def up(directory: Path, port: int, catalogs: tuple[str, ...]) -> None:
             f"`lakeflow-job-meta local env --dir {directory}` shows how to connect, `local stop` ends it"
         )
     process.serve(
-        directory, port, catalogs=list(catalogs), on_ready=lambda connection: _export(connection.environment(), json=False)
+        directory,
+        port,
+        catalogs=list(catalogs),
+        on_ready=lambda connection: _export(connection.environment(), json=False),
     )
 
 
@@ -85,7 +90,9 @@ def status(ctx: click.Context, directory: Path, json: bool) -> None:
     elif there is None:
         click.echo(f"{directory}: not up; start it with `lakeflow-job-meta local up --dir {directory}`")
     else:
-        shown = ((name, ", ".join(value) if isinstance(value, list) else value) for name, value in facts.items())
+        shown = (
+            (name, ", ".join(value) if isinstance(value, list) else value) for name, value in facts.items()
+        )
         display.print_table(["", ""], shown)
     ctx.exit(0 if there is not None else 1)
 
@@ -94,7 +101,12 @@ def status(ctx: click.Context, directory: Path, json: bool) -> None:
 @dir_option
 @click.argument("statement", metavar="SQL")
 @click.option(
-    "--format", "output", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True, help="Of the rows."
+    "--format",
+    "output",
+    type=click.Choice(["text", "json", "csv"]),
+    default="text",
+    show_default=True,
+    help="Of the rows.",
 )
 def sql(directory: Path, statement: str, output: str) -> None:
     """Run SQL on the workspace of DIR, started when it is not up, and print the rows; `-` reads stdin."""

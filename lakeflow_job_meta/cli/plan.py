@@ -34,7 +34,10 @@ module_option = click.option(
 @yaml_option
 @module_option
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Keep the plan for `apply --plan`."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the plan for `apply --plan`.",
 )
 @click.option("--all", "unchanged", is_flag=True, help="Also name the modules that stay as they are.")
 @click.option("--force", is_flag=True, help="Plan even the retirements that the brake holds back.")
@@ -59,7 +62,11 @@ def plan(
         load = opened.manager.overlay(list(yaml)) if yaml else None
         made = opened.orchestrator.plan(modules=modules or None, load=load, force=force)
         if out is not None:
-            _keep(made, out, {"yaml": absolute(yaml), "modules": list(modules), "flags": given.flags, "force": force})
+            _keep(
+                made,
+                out,
+                {"yaml": absolute(yaml), "modules": list(modules), "flags": given.flags, "force": force},
+            )
     rest = _file_problems(load)
     if given.json:
         display.print_json({**made.as_json(), "errors": rest})
@@ -140,7 +147,9 @@ def _apply_kept(given: Given, path: Path, *, take_over: bool) -> tuple[Load | No
     try:
         reviewed = plan_file.parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeError) as e:
-        raise UsageError(f"cannot read {path}: {e}; make a plan with `lakeflow-job-meta plan --out {path}`") from e
+        raise UsageError(
+            f"cannot read {path}: {e}; make a plan with `lakeflow-job-meta plan --out {path}`"
+        ) from e
     request = reviewed.request
     given = replace(
         given,
@@ -185,7 +194,12 @@ def _progress(total: int) -> Iterator[Callable[[ActionResult], None]]:
     if sys.stderr.isatty() and total > 1:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
         with Progress(*columns, console=display.console(sys.stderr), transient=True) as bar:
             task = bar.add_task("", total=total)
 

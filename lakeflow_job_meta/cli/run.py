@@ -28,7 +28,9 @@ FAILURES = ("FAILED", "TIMEDOUT", "INTERNAL_ERROR", "CANCELED", "MAXIMUM_CONCURR
 @click.argument("module")
 @click.option("--param", "parameters", type=Pair(), multiple=True, help="A job parameter; may be repeated.")
 @click.option("--wait/--no-wait", default=True, help="Follow the run to its end.  [default: wait]")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop following after so long.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop following after so long."
+)
 @connection
 @click.pass_context
 def run(
@@ -107,10 +109,14 @@ def _summarise(module: str, run: Run, result: str, tasks: list[dict[str, Any]]) 
         display.print_table(["task", "result", "attempts", "time"], rows)
     for task in tasks:
         if task["error"] and task["result"] != "UPSTREAM_FAILED":
-            target.print(display.styled(f"! {task['task_key']}: {task['result']}", task["result"]), soft_wrap=True)
+            target.print(
+                display.styled(f"! {task['task_key']}: {task['result']}", task["result"]), soft_wrap=True
+            )
             for line in str(task["error"]).splitlines():
                 target.print(display.styled(f"    {line}"), soft_wrap=True)
-    words = f"run {run.run_id} of {module}: {result}, {display.seconds(duration(run.start_time, run.end_time))}"
+    words = (
+        f"run {run.run_id} of {module}: {result}, {display.seconds(duration(run.start_time, run.end_time))}"
+    )
     if run.message and result != "SUCCESS":
         words += f" ({run.message})"
     if not run.ended:
@@ -166,7 +172,9 @@ class _Board:
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
         for name in ("task", "state", "attempts", "time"):
-            table.add_column(name, overflow="fold", justify="right" if name in ("attempts", "time") else "left")
+            table.add_column(
+                name, overflow="fold", justify="right" if name in ("attempts", "time") else "left"
+            )
         for task in self._run.tasks if self._run else ():
             state = task.result_state or task.life_cycle_state
             took = display.seconds(duration(task.start_time, task.end_time)) if task.start_time else ""

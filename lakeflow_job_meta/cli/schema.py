@@ -10,7 +10,9 @@ from lakeflow_job_meta.errors import UsageError
 
 
 @click.command()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it there instead.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it there instead."
+)
 def schema(out: Path | None) -> None:
     """Print the JSON Schema (draft 2020-12) of the YAML files, for editors.
 

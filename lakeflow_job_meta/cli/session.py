@@ -80,7 +80,9 @@ def enter_local(folder: Path) -> None:
 
     up = process.ensure_up(folder)
     # A profile or a second way to authenticate would win over host and token, or make the SDK refuse.
-    for name in [name for name in os.environ if name.startswith(("DATABRICKS_", "ARM_", "GOOGLE_CREDENTIALS"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("DATABRICKS_", "ARM_", "GOOGLE_CREDENTIALS"))
+    ]:
         del os.environ[name]
     os.environ.update(up.environment())
 

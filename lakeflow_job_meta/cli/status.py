@@ -26,7 +26,9 @@ def status(ctx: click.Context, given: Given, runs: bool) -> None:
         modules = opened.orchestrator.status(runs=runs)
     wrong = [module for module in modules if module.status in ("refused", "failed")]
     if given.json:
-        display.print_json({"control_table": str(given.table), "modules": [_as_json(module) for module in modules]})
+        display.print_json(
+            {"control_table": str(given.table), "modules": [_as_json(module) for module in modules]}
+        )
     elif not modules:
         click.echo(f"{given.table}: no module yet; load YAML or INSERT rows, then apply")
     else:

@@ -41,7 +41,9 @@ class Judgement:
 @variables_option
 @format_option
 @click.pass_context
-def validate(ctx: click.Context, paths: tuple[str, ...], variables: tuple[tuple[str, str], ...], json: bool) -> None:
+def validate(
+    ctx: click.Context, paths: tuple[str, ...], variables: tuple[tuple[str, str], ...], json: bool
+) -> None:
     """Check YAML files, without any workspace: every problem at once, with file, line and column.
 
     PATH is a file or a folder. Exit code 1 when there are errors.
@@ -81,7 +83,13 @@ def judge(paths: Sequence[str], variables: dict[str, str]) -> Judgement:
     settings = resolve({"variables": variables or None}, os.environ)
     files = [read_metadata(_read(path), path, settings.variables) for path in yaml_files(paths)]
     load = decide(
-        files, {}, [], listed=[file.path for file in files], hand=True, take_over=False, now=datetime.now(timezone.utc)
+        files,
+        {},
+        [],
+        listed=[file.path for file in files],
+        hand=True,
+        take_over=False,
+        now=datetime.now(timezone.utc),
     )
     problems = list(load.problems)
     by_module: dict[str, list[Row]] = {}

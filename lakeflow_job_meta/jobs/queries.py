@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakeflow_job_meta.jobs.desired import DesiredQuery, JsonObject
+from lakeflow_job_meta.jobs.permissions import for_query
 from lakeflow_job_meta.metadata.definition import SourceDefinition
 from lakeflow_job_meta.names import TABLE_TAG, TableName, digest, module_tag, table_tag
 
@@ -91,6 +92,7 @@ def render_query(
     control_table: TableName,
     warehouse_id: str | None,
     parent_path: str,
+    permissions: tuple[JsonObject, ...] | None,
 ) -> DesiredQuery:
     """The saved query for a source with inline SQL; every parameter of the task is declared on it."""
     owner = query_owner(control_table, module_name, source.source_id)
@@ -112,4 +114,4 @@ def render_query(
     for field in QUERY_FIELDS:
         if source.settings.get(field) is not None:
             settings[field] = source.settings[field]
-    return DesiredQuery(source.source_id, settings)
+    return DesiredQuery(source.source_id, settings, None if permissions is None else for_query(permissions))

@@ -37,6 +37,7 @@ def render(definition: ModuleDefinition, *, control_table: TableName, settings: 
         warehouse_id=str(default_warehouse) if default_warehouse else None,
         package=package(definition, settings),
     )
+    permissions = None if definition.permissions is None else tuple(copy.deepcopy(definition.permissions))
     problems: list[Problem] = []
     module_stages = stages.stages(definition.sources)
     keys = _task_keys(definition, context, problems)
@@ -56,6 +57,7 @@ def render(definition: ModuleDefinition, *, control_table: TableName, settings: 
                             control_table=control_table,
                             warehouse_id=warehouse(source, context),
                             parent_path=str(settings["queries_path"]),
+                            permissions=permissions,
                         )
                     )
             except MetadataError as error:
@@ -71,7 +73,6 @@ def render(definition: ModuleDefinition, *, control_table: TableName, settings: 
     if problems:
         raise MetadataError(problems)
     rendered = job_settings(definition, tasks, control_table=control_table, requirement=context.package)
-    permissions = None if definition.permissions is None else tuple(copy.deepcopy(definition.permissions))
     return DesiredJob(
         module_name=definition.module_name,
         settings=rendered,

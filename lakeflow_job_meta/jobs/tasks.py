@@ -10,6 +10,7 @@ from lakeflow_job_meta.errors import MetadataError, Place, Problem
 from lakeflow_job_meta.jobs.desired import QUERY_REFERENCE, JsonObject
 from lakeflow_job_meta.jobs.queries import QUERY_FIELDS, is_inline, parameter_text
 from lakeflow_job_meta.metadata.definition import SourceDefinition
+from lakeflow_job_meta.metadata.task_types import TASK_TYPES
 from lakeflow_job_meta.names import TableName
 
 PACKAGE_NAME = "lakeflow_job_meta"
@@ -48,8 +49,6 @@ def render_task(source: SourceDefinition, task_key: str, context: TaskContext) -
         MetadataError: an unknown task type, a SQL task without a warehouse, or a notebook parameter that
             takes a reserved name for another value.
     """
-    from lakeflow_job_meta.metadata.task_types import TASK_TYPES
-
     task = {key: copy.deepcopy(value) for key, value in source.task.items() if key != "depends_on"}
     task["task_key"] = task_key
     task_type = TASK_TYPES.get(source.task_type)
@@ -93,6 +92,12 @@ def _sql_task(source: SourceDefinition, context: TaskContext) -> JsonObject:
     parameters = source.settings.get("parameters")
     if parameters:
         result["parameters"] = {name: parameter_text(value) for name, value in parameters.items()}
+    stray = [name for name in QUERY_FIELDS if source.settings.get(name) is not None]
+    if stray and not is_inline(source):
+        raise context.refuse(
+            source,
+            f'sql_task.{stray[0]} of source "{source.source_id}" belongs to an inline sql_query; set it on the saved query',
+        )
     if is_inline(source):
         result["query"] = {"query_id": QUERY_REFERENCE % source.source_id}
     elif source.settings.get("query_id") is not None:

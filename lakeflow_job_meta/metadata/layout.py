@@ -15,7 +15,13 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 MODULE_REFERENCE = r"^\$\{module\.[^{}]+\}$"
 _NAME: JsonObject = {"type": "string", "minLength": 1}
 _OPEN: JsonObject = {"type": "object"}
-_KINDS = {"text": "string", "choice": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
+_KINDS = {
+    "text": "string",
+    "choice": "string",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "boolean",
+}
 
 
 def document(definitions: JsonObject, version: str) -> JsonObject:
@@ -30,13 +36,20 @@ def document(definitions: JsonObject, version: str) -> JsonObject:
         {
             "source_id": {**_NAME, "description": "The source to wait for."},
             "task_key": {**_NAME, "description": "The same, under the Jobs API's name."},
-            "outcome": {"type": "string", "enum": ["false", "true"], "description": "Only on a condition source: the branch to follow."},
+            "outcome": {
+                "type": "string",
+                "enum": ["false", "true"],
+                "description": "Only on a condition source: the branch to follow.",
+            },
         }
     )
     defs["task_fields"] = _closed(_task_fields(definitions))
     defs["for_each_task"] = _for_each(definitions)
     defs["sql_task"] = _closed(
-        {name: {"$ref": f"#/$defs/jobs.SqlTask/properties/{name}"} for name in definitions["jobs.SqlTask"]["properties"]}
+        {
+            name: {"$ref": f"#/$defs/jobs.SqlTask/properties/{name}"}
+            for name in definitions["jobs.SqlTask"]["properties"]
+        }
     )
     for task_type in types.values():
         defs[f"task.{task_type.name}"] = _task(task_type, defs["task_fields"]["properties"])
@@ -47,7 +60,10 @@ def document(definitions: JsonObject, version: str) -> JsonObject:
         if name != "tasks"
     }
     job["permissions"] = {"$ref": "#/$defs/permissions"}
-    defs["job"] = {**_closed(job), "description": "Any field of the Jobs API's JobSettings but tasks, and permissions."}
+    defs["job"] = {
+        **_closed(job),
+        "description": "Any field of the Jobs API's JobSettings but tasks, and permissions.",
+    }
     options = {name: _setting(BY_NAME[name]) for name in MODULE_SETTINGS}
     defs["job_row"] = _closed({**job, **options})
     defs["source"] = _source(types)
@@ -55,7 +71,7 @@ def document(definitions: JsonObject, version: str) -> JsonObject:
     defs["module"] = _module(options)
     return {
         "$schema": DRAFT,
-        "$id": "https://lakeflow-job-meta.dev/metadata.schema.json",
+        "$id": "urn:lakeflow-job-meta:metadata:1.0",
         "title": "lakeflow_job_meta metadata",
         "description": "Pipelines as metadata: every module becomes one Databricks Job, every source its tasks.",
         VERSION_KEY: version,
@@ -92,7 +108,10 @@ def _for_each(definitions: JsonObject) -> JsonObject:
         for name in definitions["jobs.Task"]["properties"]
         if name not in ("for_each_task", "depends_on")
     }
-    result["properties"]["task"] = {**_closed(inner), "description": definitions["jobs.ForEachTask"]["properties"]["task"].get("description", "")}
+    result["properties"]["task"] = {
+        **_closed(inner),
+        "description": definitions["jobs.ForEachTask"]["properties"]["task"].get("description", ""),
+    }
     return result
 
 
@@ -138,9 +157,18 @@ def _source_fields() -> JsonObject:
             "maximum": 2**31 - 1,
             "description": "The stage: sources of one order run side by side and wait for the whole stage before.",
         },
-        "source_config": {**_OPEN, "description": "Anything that the task wants to know about where data comes from."},
-        "target_config": {**_OPEN, "description": "Anything that the task wants to know about where data goes."},
-        "is_active": {"type": "boolean", "description": "false takes the source out of the job and keeps its row."},
+        "source_config": {
+            **_OPEN,
+            "description": "Anything that the task wants to know about where data comes from.",
+        },
+        "target_config": {
+            **_OPEN,
+            "description": "Anything that the task wants to know about where data goes.",
+        },
+        "is_active": {
+            "type": "boolean",
+            "description": "false takes the source out of the job and keeps its row.",
+        },
     }
 
 
@@ -181,7 +209,10 @@ def _defaults(types: dict[str, TaskType]) -> JsonObject:
 def _module(options: JsonObject) -> JsonObject:
     return _closed(
         {
-            "module_name": {**_NAME, "description": "Name of the module, and of its job unless job.name says otherwise."},
+            "module_name": {
+                **_NAME,
+                "description": "Name of the module, and of its job unless job.name says otherwise.",
+            },
             "description": {"type": "string", "description": "Description of the job."},
             "is_active": {"type": "boolean", "description": "false retires the module and keeps its rows."},
             "job": {"$ref": "#/$defs/job"},

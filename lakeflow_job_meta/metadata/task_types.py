@@ -70,7 +70,10 @@ _WAREHOUSE: JsonObject = {
     "type": "string",
     "description": "SQL warehouse that runs it; without it the setting default_warehouse_id.",
 }
-_SQL_PARAMETERS: JsonObject = {**_TEXTS, "description": "Values of the named parameters (`:name`) of the SQL text."}
+_SQL_PARAMETERS: JsonObject = {
+    **_TEXTS,
+    "description": "Values of the named parameters (`:name`) of the SQL text.",
+}
 _SQL_TEXT: JsonObject = {
     "type": "string",
     "minLength": 1,
@@ -122,8 +125,15 @@ _SHAPED: tuple[TaskType, ...] = (
                     "parameters": _SQL_PARAMETERS,
                     "catalog": {**_TEXT, "description": "Catalog that the saved query runs in."},
                     "schema": {**_TEXT, "description": "Schema that the saved query runs in."},
-                    "run_as_mode": {"type": "string", "enum": ["OWNER", "VIEWER"], "description": "Whose rights the saved query uses."},
-                    "apply_auto_limit": {"type": "boolean", "description": "Whether the saved query gets LIMIT 1000."},
+                    "run_as_mode": {
+                        "type": "string",
+                        "enum": ["OWNER", "VIEWER"],
+                        "description": "Whose rights the saved query uses.",
+                    },
+                    "apply_auto_limit": {
+                        "type": "boolean",
+                        "description": "Whether the saved query gets LIMIT 1000.",
+                    },
                 }
             ),
         },
@@ -159,7 +169,11 @@ _SHAPED: tuple[TaskType, ...] = (
         },
         lifted=("sql_file_path", "source", "warehouse_id", "parameters"),
         complete={
-            "anyOf": [_inside("sql_file_path"), _inside("sql_task", "sql_file_path"), _inside("sql_task", "file")]
+            "anyOf": [
+                _inside("sql_file_path"),
+                _inside("sql_task", "sql_file_path"),
+                _inside("sql_task", "file"),
+            ]
         },
     ),
     TaskType(
@@ -173,9 +187,20 @@ _SHAPED: tuple[TaskType, ...] = (
                 "pattern": r"^/(Workspace|Volumes)/.+\.sql$",
                 "description": "Path of the .sql file, below /Workspace or /Volumes.",
             },
-            "parameters": {**_TEXTS, "description": "Values of the named parameters (`:name`) of the statements."},
-            "catalog": {"type": "string", "minLength": 1, "description": "Catalog to use; else the session's own."},
-            "schema": {"type": "string", "minLength": 1, "description": "Schema to use; else the session's own."},
+            "parameters": {
+                **_TEXTS,
+                "description": "Values of the named parameters (`:name`) of the statements.",
+            },
+            "catalog": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Catalog to use; else the session's own.",
+            },
+            "schema": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Schema to use; else the session's own.",
+            },
         },
         required=("sql_file_path",),
     ),

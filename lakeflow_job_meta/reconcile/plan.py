@@ -61,7 +61,7 @@ def _action(
         module=state.module,
         kind=kind,
         changes=ordered,
-        reasons=tuple([*reasons, *_duplicates(state)]),
+        reasons=(*reasons, *_duplicates(state)),
         problems=state.problems,
         job_id=actual.job_id if actual else record.job_id if record and not state.observed else None,
         job_name=str(name or state.module),

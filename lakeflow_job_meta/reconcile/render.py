@@ -39,7 +39,7 @@ def render_plan(plan: Plan, *, unchanged: bool = False) -> Iterator[Line]:
         unchanged: also name the modules that stay as they are.
     """
     for action in plan.actions:
-        if action.kind != "unchanged" or unchanged or action.reasons and _notable(action):
+        if action.kind != "unchanged" or unchanged or (action.reasons and _notable(action)):
             yield from render_action(action)
     yield from (Line(f"note: {note}", "drift") for note in plan.notes)
     counts = ", ".join(f"{count} {kind}" for kind, count in plan.summary.items() if count)
@@ -67,7 +67,7 @@ def render_action(action: Action) -> Iterator[Line]:
 
 
 def _notable(action: Action) -> bool:
-    return any(reason.startswith("drift:") or reason.startswith("job ") for reason in action.reasons)
+    return any(reason.startswith(("drift:", "job ")) for reason in action.reasons)
 
 
 def _change(change: Change) -> Iterator[Line]:

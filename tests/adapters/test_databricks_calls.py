@@ -263,7 +263,7 @@ class TestLogin:
         for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN", "DATABRICKS_CONFIG_PROFILE"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "none"))
-        with pytest.raises(UsageError, match="DATABRICKS_HOST.*profile.*--local DIR") as caught:
+        with pytest.raises(UsageError, match=r"DATABRICKS_HOST.*profile.*--local DIR") as caught:
             workspace_client()
         assert "\n" not in str(caught.value)
 

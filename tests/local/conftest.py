@@ -6,7 +6,10 @@ session, so tests use names of their own.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +33,30 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     directory = tmp_path_factory.mktemp("plain")
     yield ensure_up(directory, with_spark=False, with_runs=False, idle_seconds=600)
     stop(directory)
+
+
+@contextlib.contextmanager
+def serving(app: Any, token: str, directory: str) -> Iterator[Connection]:
+    """Serves an ASGI application in a thread of this process."""
+    import uvicorn
+
+    from lakeflow_job_meta.local.host import _listen, _Protocol, _Server
+
+    async def nothing() -> None:
+        return
+
+    listener = _listen(0, 0)
+    ready = threading.Event()
+    server = _Server(uvicorn.Config(app, http=_Protocol, lifespan="off", log_config=None), ready.set, nothing())
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield Connection(f"http://127.0.0.1:{listener.getsockname()[1]}", token, "", os.getpid(), directory)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
 
 
 def client_of(connection: Connection, **config: Any) -> Any:

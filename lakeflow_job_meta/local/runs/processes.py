@@ -33,7 +33,12 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        parts = {part for secret in secrets for part in (secret, *secret.splitlines()) if len(part.strip()) >= _SHORTEST}
+        parts = {
+            part
+            for secret in secrets
+            for part in (secret, *secret.splitlines())
+            if len(part.strip()) >= _SHORTEST
+        }
         ordered = sorted(parts, key=len, reverse=True)
         self._pattern = re.compile("|".join(re.escape(part) for part in ordered)) if ordered else None
 
@@ -215,8 +220,8 @@ def start_time_of(pid: int) -> str:
     Together with the id it names a process for good: ids are used again.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        return stat.rsplit(")", 1)[1].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
+        return "" if fields[0] in ("Z", "X") else fields[19]
     except FileNotFoundError:
         if Path("/proc/self/stat").exists():
             return ""

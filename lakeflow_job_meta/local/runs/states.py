@@ -84,7 +84,8 @@ class State:
             internal = self.life_cycle == "INTERNAL_ERROR"
             kind = "SUCCESS" if self.result in _SUCCESSES else "CLIENT_ERROR"
             body["termination_details"] = {
-                "code": self.code or ("INTERNAL_ERROR" if internal else _CODES.get(self.result, "INTERNAL_ERROR")),
+                "code": self.code
+                or ("INTERNAL_ERROR" if internal else _CODES.get(self.result, "INTERNAL_ERROR")),
                 "type": "INTERNAL_ERROR" if internal else kind,
                 "message": self.message,
             }

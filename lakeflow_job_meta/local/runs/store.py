@@ -144,7 +144,9 @@ class RunStore:
         """Saves a new run, unless one with the same idempotency token is there: then that one's id."""
         with self._database.transaction() as connection:
             if token:
-                found = connection.execute("SELECT run_id FROM run_tokens WHERE token = ?", (token,)).fetchone()
+                found = connection.execute(
+                    "SELECT run_id FROM run_tokens WHERE token = ?", (token,)
+                ).fetchone()
                 if found is not None:
                     return int(found["run_id"])
                 connection.execute("INSERT INTO run_tokens(token, run_id) VALUES (?, ?)", (token, run.run_id))
@@ -188,7 +190,9 @@ class RunStore:
 
     def run(self, run_id: int) -> RunRecord | None:
         """The run, None when there is none or it was deleted."""
-        rows = self._database.read(f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id = ? AND deleted = 0", run_id)
+        rows = self._database.read(
+            f"SELECT {_RUN_COLUMNS} FROM runs WHERE run_id = ? AND deleted = 0", run_id
+        )
         return _run(rows[0]) if rows else None
 
     def runs(
@@ -344,9 +348,13 @@ class RunStore:
         )
 
     def repairs(self, job_run_id: int) -> list[RepairRecord]:
-        rows = self._database.read("SELECT * FROM repairs WHERE job_run_id = ? ORDER BY repair_id", job_run_id)
+        rows = self._database.read(
+            "SELECT * FROM repairs WHERE job_run_id = ? ORDER BY repair_id", job_run_id
+        )
         return [
-            RepairRecord(row["repair_id"], row["job_run_id"], row["start_time"], row["end_time"], _state_of(row))
+            RepairRecord(
+                row["repair_id"], row["job_run_id"], row["start_time"], row["end_time"], _state_of(row)
+            )
             for row in rows
         ]
 
@@ -356,7 +364,9 @@ class RunStore:
         return dict(orjson.loads(rows[0]["body"])) if rows else {}
 
     def save_trigger(self, job_id: int, body: Json) -> None:
-        self._database.write("INSERT OR REPLACE INTO triggers(job_id, body) VALUES (?, ?)", job_id, _text(body))
+        self._database.write(
+            "INSERT OR REPLACE INTO triggers(job_id, body) VALUES (?, ?)", job_id, _text(body)
+        )
 
     def forget_trigger(self, job_id: int) -> None:
         self._database.write("DELETE FROM triggers WHERE job_id = ?", job_id)

@@ -22,7 +22,16 @@ from lakeflow_job_meta.local.spark.errors import (
     schema_not_found,
     table_not_found,
 )
-from lakeflow_job_meta.local.spark.lexer import Chain, Edit, LexicalError, Word, chain_at, chains, edited, words
+from lakeflow_job_meta.local.spark.lexer import (
+    Chain,
+    Edit,
+    LexicalError,
+    Word,
+    chain_at,
+    chains,
+    edited,
+    words,
+)
 from lakeflow_job_meta.local.spark.literals import identifier, string_literal
 from lakeflow_job_meta.local.spark.locations import VOLUME
 from lakeflow_job_meta.local.spark.registry import Name, Registry, Relation, key_of
@@ -182,7 +191,12 @@ class Session:
     def _edits(self, chain: Chain) -> Iterable[Edit]:
         first, parts = chain.words[0], chain.parts
         lower = parts[0].lower()
-        if len(parts) == 2 and lower in _FILE_FORMATS and chain.words[1].quoted and VOLUME.fullmatch(parts[1]):
+        if (
+            len(parts) == 2
+            and lower in _FILE_FORMATS
+            and chain.words[1].quoted
+            and VOLUME.fullmatch(parts[1])
+        ):
             path = self.registry.locations.volume(parts[1])
             yield Edit(chain.words[1].start, chain.end, identifier(path or parts[1]))
         elif len(parts) >= 3 and lower == "system" and parts[1].lower() == information_schema.SCHEMA:
@@ -235,7 +249,9 @@ class Session:
                     pair = (parts[0], parts[1]) if length == 2 else (self.catalog, parts[0])
                     schemas.add((pair[0].lower(), pair[1]))
         stale = {name: item for name, item in wanted.items() if self._told.get(name) != _identity(item[0])}
-        new_schemas = {s for s in schemas if s not in self._told_schemas and self.registry.schema(*s) is not None}
+        new_schemas = {
+            s for s in schemas if s not in self._told_schemas and self.registry.schema(*s) is not None
+        }
         if not stale and not new_schemas and not special:
             return
         async with self._lock:
@@ -343,7 +359,9 @@ class Session:
             if inner is not None and inner.key != view.key:
                 await self._tell(name, inner, sure=mention.sure)
         columns = ", ".join(identifier(column[0]) for column in view.columns)
-        head = f"CREATE OR REPLACE VIEW {quoted} ({columns})" if columns else f"CREATE OR REPLACE VIEW {quoted}"
+        head = (
+            f"CREATE OR REPLACE VIEW {quoted} ({columns})" if columns else f"CREATE OR REPLACE VIEW {quoted}"
+        )
         await self.sql(f"{head} AS {self.localized(view.text)}")
 
     async def _tell_information_schema(self, catalog: str, schema: str, view: str) -> None:
@@ -353,7 +371,9 @@ class Session:
         if self._told.get(name) == path:
             return
         await self._tell_schema(sail_catalog, schema)
-        await self.sql(f"CREATE OR REPLACE VIEW {identifier(*name)} AS SELECT * FROM parquet.{identifier(path)}")
+        await self.sql(
+            f"CREATE OR REPLACE VIEW {identifier(*name)} AS SELECT * FROM parquet.{identifier(path)}"
+        )
         self._told[name] = path
 
 

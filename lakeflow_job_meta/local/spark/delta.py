@@ -86,7 +86,9 @@ def newest_version(path: Path) -> int | None:
 def commits(path: Path, limit: int | None = None) -> list[Json]:
     """The commit infos, newest first, each with its `version`; reads `limit` files of the log."""
     try:
-        names = sorted((name for name in os.listdir(path / "_delta_log") if _COMMIT.fullmatch(name)), reverse=True)
+        names = sorted(
+            (name for name in os.listdir(path / "_delta_log") if _COMMIT.fullmatch(name)), reverse=True
+        )
     except OSError:
         return []
     found: list[Json] = []
@@ -219,7 +221,9 @@ def change_metadata(path: Path, operation: str, change: Callable[[Json], object]
         action["schemaString"] = orjson.dumps(action.pop("schema")).decode()
         info = {"timestamp": time.time_ns() // 1_000_000, "operation": operation, "operationParameters": {}}
         draft = log / f".{secrets.token_hex(8)}.tmp"
-        draft.write_bytes(orjson.dumps({"commitInfo": info}) + b"\n" + orjson.dumps({"metaData": action}) + b"\n")
+        draft.write_bytes(
+            orjson.dumps({"commitInfo": info}) + b"\n" + orjson.dumps({"metaData": action}) + b"\n"
+        )
         try:
             os.link(draft, log / f"{delta.version() + 1:020d}.json")  # fails when the version is taken
             return

@@ -118,12 +118,22 @@ def _columns(registry: Registry, catalogs: Iterable[str]) -> Iterable[Row]:
 
 
 _TABLE = [("table_catalog", "string"), ("table_schema", "string"), ("table_name", "string")]
-_CHANGES = [("created", "time"), ("created_by", "string"), ("last_altered", "time"), ("last_altered_by", "string")]
+_CHANGES = [
+    ("created", "time"),
+    ("created_by", "string"),
+    ("last_altered", "time"),
+    ("last_altered_by", "string"),
+]
 
 VIEWS: dict[str, tuple[list[tuple[str, str]], Callable[[Registry, Iterable[str]], Iterable[Row]]]] = {
     "catalogs": ([("catalog_name", "string"), ("catalog_owner", "string"), ("comment", "string")], _catalogs),
     "schemata": (
-        [("catalog_name", "string"), ("schema_name", "string"), ("schema_owner", "string"), ("comment", "string")]
+        [
+            ("catalog_name", "string"),
+            ("schema_name", "string"),
+            ("schema_owner", "string"),
+            ("comment", "string"),
+        ]
         + _CHANGES,
         _schemata,
     ),

@@ -92,7 +92,9 @@ def _words(sql: str) -> tuple[Word, ...]:
             found.append(Word("string", token.text, token.start, end))
         elif first.isalpha() or first == "_":
             for piece in _PIECE.finditer(raw):  # GROUP BY and its like come as one token
-                found.append(Word("name", piece.group(), token.start + piece.start(), token.start + piece.end()))
+                found.append(
+                    Word("name", piece.group(), token.start + piece.start(), token.start + piece.end())
+                )
         elif first.isdigit():
             kind: Kind = "number" if _NUMBER.fullmatch(raw) else "name"  # a name may start with a digit
             found.append(Word(kind, raw, token.start, end))

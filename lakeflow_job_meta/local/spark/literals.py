@@ -121,7 +121,9 @@ def _moment(micros: int) -> str:
     try:
         return (_EPOCH + timedelta(microseconds=micros)).isoformat(" ", "microseconds")
     except OverflowError as e:
-        raise Refused(f"a timestamp parameter, {micros} microseconds, lies outside the years 1 to 9999") from e
+        raise Refused(
+            f"a timestamp parameter, {micros} microseconds, lies outside the years 1 to 9999"
+        ) from e
 
 
 _SIMPLE_TYPES = {
@@ -186,7 +188,9 @@ def bind(sql: str, named: Mapping[str, str], positional: Sequence[str]) -> str:
         if word.is_symbol("?"):
             if taken >= len(positional):
                 raise Refused(
-                    "the statement has more `?` than values", condition="UNBOUND_SQL_PARAMETER", sql_state="42P02"
+                    "the statement has more `?` than values",
+                    condition="UNBOUND_SQL_PARAMETER",
+                    sql_state="42P02",
                 )
             edits.append(Edit(word.start, word.end, positional[taken]))
             taken += 1

@@ -43,7 +43,9 @@ class Locations:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._alias = folder.warehouse if _SAFE_PATH.fullmatch(str(folder.warehouse)) else _link(folder.warehouse)
+        self._alias = (
+            folder.warehouse if _SAFE_PATH.fullmatch(str(folder.warehouse)) else _link(folder.warehouse)
+        )
 
     def table(self, catalog: str, schema: str, table: str) -> Path:
         """The folder of a managed table."""

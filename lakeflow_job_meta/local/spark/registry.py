@@ -183,7 +183,9 @@ class Registry:
 
     def partition_columns(self, relation: Relation) -> list[str]:
         """The partition columns of a table, empty for a view."""
-        return list(delta.details(relation.location).partition_columns) if relation.location is not None else []
+        return (
+            list(delta.details(relation.location).partition_columns) if relation.location is not None else []
+        )
 
     @property
     def scratch(self) -> Path:
@@ -349,7 +351,9 @@ class Registry:
         if relation.location is not None:
             # Relative, so that the workspace's folder can be moved.
             inside = relation.location.is_relative_to(self._folder.warehouse)
-            location = str(relation.location.relative_to(self._folder.warehouse) if inside else relation.location)
+            location = str(
+                relation.location.relative_to(self._folder.warehouse) if inside else relation.location
+            )
         body: dict[str, Any] = {
             "location": location,
             "managed": relation.managed,

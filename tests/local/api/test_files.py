@@ -57,11 +57,12 @@ def test_nobody_sees_half_a_file(plain, volume):
     connection.putheader("Content-Length", "1000000")
     connection.endheaders(b"x" * 500_000)
     connection.close()
-    folder = Path(plain.directory, volume.lstrip("/"))
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline and not list(folder.iterdir()):
-        threading.Event().wait(0.05)
-    assert list(folder.iterdir()) == []
+    uploads = Path(plain.directory, ".workspace", "uploads")
+    deadline = time.monotonic() + 5
+    while any(path.is_file() for path in uploads.iterdir()) and time.monotonic() < deadline:
+        threading.Event().wait(0.02)
+    assert not any(path.is_file() for path in uploads.iterdir())
+    assert list(Path(plain.directory, volume.lstrip("/")).iterdir()) == []
 
 
 def test_large_files_go_in_parts(client, plain, volume):

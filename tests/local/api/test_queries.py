@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from databricks.sdk.errors import AlreadyExists, BadRequest, InvalidParameterValue, NotFound, ResourceAlreadyExists
+from databricks.sdk.errors import InvalidParameterValue, NotFound, ResourceAlreadyExists
 from databricks.sdk.service import sql
 
 
@@ -78,7 +78,7 @@ def test_list_has_pages(client, unique):
 
 def test_names_are_unique_in_a_folder(client, unique):
     create(client, unique)
-    with pytest.raises((AlreadyExists, ResourceAlreadyExists, BadRequest), match="already exists"):
+    with pytest.raises(ResourceAlreadyExists, match="already exists"):
         create(client, unique)
     create(client, unique, parent_path="/Workspace/Shared")
     resolved = client.queries.create(

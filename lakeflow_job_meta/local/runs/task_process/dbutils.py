@@ -56,7 +56,10 @@ class Secrets:
         return base64.b64decode(found["value"])
 
     def list(self, scope: str) -> list[SecretMetadata]:
-        return [SecretMetadata(item["key"]) for item in _api("/api/2.0/secrets/list", scope=scope).get("secrets", [])]
+        return [
+            SecretMetadata(item["key"])
+            for item in _api("/api/2.0/secrets/list", scope=scope).get("secrets", [])
+        ]
 
     def listScopes(self) -> list[SecretScope]:  # noqa: N802
         return [SecretScope(item["name"]) for item in _api("/api/2.0/secrets/scopes/list").get("scopes", [])]
@@ -185,7 +188,9 @@ class Notebook:
             WorkflowException: it failed or took longer than `timeout_seconds` (0: no limit).
         """
         shown = path if path.startswith("/") else _beside(self._order.get("notebook_path", "/"), path)
-        local = source.find(self._paths.local(shown if shown.startswith("/Workspace/") else "/Workspace" + shown))
+        local = source.find(
+            self._paths.local(shown if shown.startswith("/Workspace/") else "/Workspace" + shown)
+        )
         with tempfile.TemporaryDirectory() as scratch:
             order = {
                 **self._order,
@@ -231,7 +236,10 @@ class Notebook:
             "currentRunId": tags.get("runId", ""),
             "userName": tags.get("user", ""),
         }
-        context = {name: (lambda value: lambda: SimpleNamespace(get=lambda: value))(value) for name, value in found.items()}
+        context = {
+            name: (lambda value: lambda: SimpleNamespace(get=lambda: value))(value)
+            for name, value in found.items()
+        }
         text = json.dumps({"tags": tags, "extraContext": {"notebook_path": found["notebookPath"]}})
         return SimpleNamespace(
             **context,

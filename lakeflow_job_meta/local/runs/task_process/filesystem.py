@@ -105,7 +105,9 @@ class FileSystem:
             if path.startswith(scheme):
                 path = "/" + path[len(scheme) :].lstrip("/")
                 if scheme == "dbfs:" and not path.startswith(("/Volumes/", "/Workspace/")):
-                    raise ValueError(f"dbfs:{path}: the embedded workspace has no DBFS root; use /Volumes/...")
+                    raise ValueError(
+                        f"dbfs:{path}: the embedded workspace has no DBFS root; use /Volumes/..."
+                    )
                 break
         else:
             if "://" in path:

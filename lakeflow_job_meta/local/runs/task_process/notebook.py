@@ -92,7 +92,11 @@ class Runner:
         words = shlex.split(line)
         if not words:
             raise source.NotebookError("%run needs the path of a notebook")
-        path = words[0] if words[0].startswith("/") else os.path.normpath(os.path.join(self._folders[-1], words[0]))
+        path = (
+            words[0]
+            if words[0].startswith("/")
+            else os.path.normpath(os.path.join(self._folders[-1], words[0]))
+        )
         for word in words[1:]:
             name, _, value = word.lstrip("$").partition("=")
             self._dbutils.widgets._arguments[name] = value
@@ -130,24 +134,28 @@ class Runner:
             return
         target = tempfile.mkdtemp(prefix="pip-", dir=self._scratch)
         mapped = [self._paths.local(word.removeprefix("dbfs:")) for word in arguments]
-        found = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--no-index",
-                "--no-deps",
-                "--disable-pip-version-check",
-                "--quiet",
-                "--target",
-                target,
-                *self._missing(mapped),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        ) if self._missing(mapped) else None
+        found = (
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--no-index",
+                    "--no-deps",
+                    "--disable-pip-version-check",
+                    "--quiet",
+                    "--target",
+                    target,
+                    *self._missing(mapped),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if self._missing(mapped)
+            else None
+        )
         if found is not None and found.returncode:
             raise RuntimeError(
                 f"%pip install {' '.join(arguments)}: the embedded workspace installs without the network; "

@@ -48,9 +48,7 @@ class Paths:
         Only Python's own file functions: a library that opens files in C sees the real machine.
         """
         builtins.open = io.open = self._first(io.open)
-        one = (
-            "stat lstat listdir scandir mkdir rmdir remove unlink access chmod utime open readlink truncate chdir walk"
-        )
+        one = "stat lstat listdir scandir mkdir rmdir remove unlink access chmod utime open readlink truncate chdir walk"
         for name in one.split():
             setattr(os, name, self._first(getattr(os, name)))
         for name in ("rename", "replace", "link", "symlink"):

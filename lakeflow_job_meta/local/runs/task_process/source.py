@@ -93,7 +93,9 @@ def _ipynb(text: str, name: str) -> list[Cell]:
     databricks = body.get("metadata", {}).get("application/vnd.databricks.v1+notebook", {})
     language = str(databricks.get("language") or "python").lower()
     if language not in ("python", "sql"):
-        raise NotebookError(f"{name} is a {language} notebook: the embedded workspace runs only Python and SQL")
+        raise NotebookError(
+            f"{name} is a {language} notebook: the embedded workspace runs only Python and SQL"
+        )
     found = []
     for cell in cells:
         if cell.get("cell_type") == "code":

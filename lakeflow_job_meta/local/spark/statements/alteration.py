@@ -45,7 +45,9 @@ async def alter_table(statement: Statement, cursor: Cursor) -> Relation:
         cursor.accept("IF", "EXISTS")
         keys = property_keys(cursor)
         cursor.end()
-        await _change(path, "UNSET TBLPROPERTIES", lambda metadata: _drop_keys(metadata["configuration"], keys))
+        await _change(
+            path, "UNSET TBLPROPERTIES", lambda metadata: _drop_keys(metadata["configuration"], keys)
+        )
     elif cursor.accept("ADD", "COLUMNS") or cursor.accept("ADD", "COLUMN"):
         await _add_columns(statement, cursor, entry)
     elif cursor.accept("ALTER", "COLUMN") or cursor.accept("ALTER") or cursor.accept("CHANGE", "COLUMN"):
@@ -54,7 +56,11 @@ async def alter_table(statement: Statement, cursor: Cursor) -> Relation:
         if not cursor.accept("NONE") and not cursor.accept("AUTO"):
             cursor.parenthesised()
         cursor.end()
-    elif cursor.accept("DROP", "COLUMN") or cursor.accept("DROP", "COLUMNS") or cursor.accept("RENAME", "COLUMN"):
+    elif (
+        cursor.accept("DROP", "COLUMN")
+        or cursor.accept("DROP", "COLUMNS")
+        or cursor.accept("RENAME", "COLUMN")
+    ):
         raise unsupported(
             "dropping and renaming columns", "write the table anew: CREATE OR REPLACE TABLE ... AS SELECT"
         )
@@ -148,7 +154,9 @@ async def _alter_column(cursor: Cursor, entry: Entry) -> None:
     elif cursor.accept("DROP", "NOT", "NULL"):
         cursor.end()
         await _change(
-            entry.table_location(), "CHANGE COLUMN", lambda metadata: _field(metadata, name[0]).update(nullable=True)
+            entry.table_location(),
+            "CHANGE COLUMN",
+            lambda metadata: _field(metadata, name[0]).update(nullable=True),
         )
     else:
         raise unsupported(f"ALTER COLUMN ... {cursor.rest()[:40]}", "write the table anew")
@@ -167,7 +175,9 @@ async def _add_columns(statement: Statement, cursor: Cursor, entry: Entry) -> No
         existing = metadata["schema"]["fields"]
         for field, after in fields:
             if any(other["name"].lower() == field["name"].lower() for other in existing):
-                raise Refused(f"the column {field['name']} is there already", condition="FIELD_ALREADY_EXISTS")
+                raise Refused(
+                    f"the column {field['name']} is there already", condition="FIELD_ALREADY_EXISTS"
+                )
             place = len(existing)
             if after == "":
                 place = 0

@@ -28,7 +28,7 @@ async def use(statement: Statement, cursor: Cursor) -> Relation:
     """USE [CATALOG | SCHEMA | DATABASE | NAMESPACE] name, and SET CATALOG name."""
     session = statement.session
     if cursor.accept("CATALOG"):
-        name = _one_part(cursor)
+        name = single_name(cursor)
         if name.lower() != session.catalog:
             await session.use(name, "default")
     else:
@@ -43,7 +43,8 @@ async def use(statement: Statement, cursor: Cursor) -> Relation:
     return _done()
 
 
-def _one_part(cursor: Cursor) -> str:
+def single_name(cursor: Cursor) -> str:
+    """Reads a name of one part, in quotes or not."""
     word = cursor.word
     if word is not None and word.kind == "string":
         return cursor.string()
@@ -91,7 +92,9 @@ async def create_schema(statement: Statement, cursor: Cursor) -> Relation:
             comment = cursor.string()
         elif cursor.accept("MANAGED", "LOCATION") or cursor.accept("LOCATION"):
             cursor.string()
-            raise unsupported("CREATE SCHEMA with a location", "leave it out: schemas lie in the warehouse folder")
+            raise unsupported(
+                "CREATE SCHEMA with a location", "leave it out: schemas lie in the warehouse folder"
+            )
         elif cursor.accept("WITH", "DBPROPERTIES"):
             properties(cursor)
             raise unsupported("CREATE SCHEMA with properties", "leave DBPROPERTIES out")
@@ -135,7 +138,7 @@ async def comment_on_schema(statement: Statement, cursor: Cursor) -> Relation:
 async def create_catalog(statement: Statement, cursor: Cursor) -> Relation:
     """CREATE CATALOG [IF NOT EXISTS]: of one that is there already."""
     careful = cursor.accept("IF", "NOT", "EXISTS")
-    name = _one_part(cursor)
+    name = single_name(cursor)
     if careful and name.lower() in statement.registry.catalogs():
         return _done()
     raise unsupported(
@@ -167,7 +170,9 @@ async def create_volume(statement: Statement, cursor: Cursor) -> Relation:
         cursor.string()
     cursor.end()
     if os.path.isdir(path) and not careful:
-        raise Refused(f"the volume {path} already exists; say IF NOT EXISTS", condition="VOLUME_ALREADY_EXISTS")
+        raise Refused(
+            f"the volume {path} already exists; say IF NOT EXISTS", condition="VOLUME_ALREADY_EXISTS"
+        )
     os.makedirs(path, exist_ok=True)
     return _done()
 
@@ -242,7 +247,7 @@ async def show_schemas(statement: Statement, cursor: Cursor) -> Relation:
     """SHOW SCHEMAS [IN catalog] [[LIKE] pattern]."""
     catalog = statement.session.catalog
     if cursor.accept("IN") or cursor.accept("FROM"):
-        catalog = _one_part(cursor).lower()
+        catalog = single_name(cursor).lower()
     if catalog not in statement.registry.catalogs():
         raise catalog_not_found(catalog)
     pattern = _pattern(cursor)

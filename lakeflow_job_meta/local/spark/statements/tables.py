@@ -167,7 +167,9 @@ async def create(statement: Statement, cursor: Cursor, *, replace: bool) -> Rela
     if not new.query:
         return answers.relation(())
     rows = written_rows(stored.table_location())
-    return answers.relation((("num_affected_rows", "bigint"), ("num_inserted_rows", "bigint")), [(rows, rows)])
+    return answers.relation(
+        (("num_affected_rows", "bigint"), ("num_inserted_rows", "bigint")), [(rows, rows)]
+    )
 
 
 def target(registry: Registry, name: Name, *, replace: bool, careful: bool) -> Entry | None:
@@ -259,12 +261,16 @@ async def _create_as(statement: Statement, new: NewTable, entry: Entry) -> None:
 
     session = statement.session
     if new.columns:
-        raise Refused("CREATE TABLE ... AS SELECT takes its columns from the query; leave the list of columns out")
+        raise Refused(
+            "CREATE TABLE ... AS SELECT takes its columns from the query; leave the list of columns out"
+        )
     await session.prepare(session.mentions(new.query))
     command = Command()
     write = command.write_operation
     write.input.CopyFrom(statement.query(new.query))
-    write.mode = WriteOperation.SAVE_MODE_OVERWRITE if new.replace else WriteOperation.SAVE_MODE_ERROR_IF_EXISTS
+    write.mode = (
+        WriteOperation.SAVE_MODE_OVERWRITE if new.replace else WriteOperation.SAVE_MODE_ERROR_IF_EXISTS
+    )
     write.partitioning_columns.extend(new.partitions)
     write.table.table_name = identifier(*session.spelled(new.parts))
     await save(statement, command, entry)
@@ -357,6 +363,8 @@ async def drop_relation(
         elif entry.is_view != view:
             right = "DROP VIEW" if entry.is_view else "DROP TABLE"
             kind = "view" if entry.is_view else "table"
-            raise Refused(f"{entry.full_name} is a {kind}; use {right}", condition="WRONG_COMMAND_FOR_OBJECT_TYPE")
+            raise Refused(
+                f"{entry.full_name} is a {kind}; use {right}", condition="WRONG_COMMAND_FOR_OBJECT_TYPE"
+            )
         await asyncio.to_thread(session.registry.drop, *name)
         session.forget(name)

@@ -48,7 +48,9 @@ async def create(statement: Statement, cursor: Cursor, *, replacing: bool) -> Re
         if existing is not None and not replacing:
             raise already_exists(*name)
         if existing is not None and not existing.is_view:
-            raise Refused(f"{existing.full_name} is a table; drop it first", condition="EXPECT_VIEW_NOT_TABLE")
+            raise Refused(
+                f"{existing.full_name} is a table; drop it first", condition="EXPECT_VIEW_NOT_TABLE"
+            )
         view = await _checked(statement, Entry(*name, comment=comment), cursor.rest(), columns)
         created = existing.created if existing is not None else 0
         statement.registry.put(replace(view, created=created, properties=tuple(kept.items())))
@@ -56,9 +58,7 @@ async def create(statement: Statement, cursor: Cursor, *, replacing: bool) -> Re
     return answers.relation(())
 
 
-async def _checked(
-    statement: Statement, view: Entry, query: str, columns: list[tuple[str, str]]
-) -> Entry:
+async def _checked(statement: Statement, view: Entry, query: str, columns: list[tuple[str, str]]) -> Entry:
     """The view with its text qualified, and the columns that Sail says it has.
 
     Raises:
@@ -68,7 +68,9 @@ async def _checked(
     text = qualified(statement, query)
     mentions = session.mentions(text)
     if any(mention.sure and session.full_name(mention.parts[:3]) == view.key for mention in mentions):
-        raise Refused(f"the view {view.full_name} would read itself", condition="RECURSIVE_VIEW", sql_state="42K0H")
+        raise Refused(
+            f"the view {view.full_name} would read itself", condition="RECURSIVE_VIEW", sql_state="42K0H"
+        )
     await session.prepare(mentions)
     schema = await session.upstream.schema(session.user, session.id, statement.query(text))
     fields = [(f.name, f.data_type) for f in schema.struct.fields]
@@ -125,7 +127,10 @@ def qualified(statement: Statement, query: str) -> str:
                 sql_state="42K0F",
             )
         is_file = len(parts) == 2 and statement.registry.schema(session.catalog, parts[0]) is None
-        if is_file and information_schema.view_of(parts, session.catalog, statement.registry.catalogs()) is None:
+        if (
+            is_file
+            and information_schema.view_of(parts, session.catalog, statement.registry.catalogs()) is None
+        ):
             continue
         place = table.parts[0].meta
         prefix = (session.catalog, session.schema)[: 3 - len(parts)]

@@ -1,0 +1,132 @@
+"""Volumes over the Files API, for where `/Volumes` is not mounted. Plain local paths pass to another adapter."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lakeflow_job_meta.errors import VolumeError
+from lakeflow_job_meta.ports import FileInfo, Volumes
+
+if TYPE_CHECKING:
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.service.files import DirectoryEntry, FilesAPI
+
+_MOUNT = "/Volumes"
+
+
+class FilesVolumes:
+    """`ports.Volumes` over the SDK's Files API (pages of 1000; only a missing token ends a listing).
+
+    Args:
+        client: databricks-sdk's client, or a callable that makes it when it is first needed.
+        local: takes the paths that are not below `/Volumes`; None: they are refused.
+    """
+
+    def __init__(
+        self, client: WorkspaceClient | Callable[[], WorkspaceClient], local: Volumes | None = None
+    ) -> None:
+        self._client = client
+        self._local = local
+
+    def list(self, path: str) -> list[FileInfo]:
+        if self._is_local(path):
+            return self._elsewhere(path).list(path)
+        top = path.rstrip("/")
+        try:
+            return sorted(self._walk(top))
+        except VolumeError:
+            one = self._file(top)
+            if one is None:
+                raise
+            return [one]
+
+    def read(self, path: str) -> bytes:
+        if self._is_local(path):
+            return self._elsewhere(path).read(path)
+        with _edge("read", path):
+            contents = self._files.download(path).contents
+            return contents.read() if contents is not None else b""
+
+    def write(self, path: str, data: bytes) -> None:
+        if self._is_local(path):
+            self._elsewhere(path).write(path, data)
+            return
+        with _edge("write", path):
+            self._files.upload(path, io.BytesIO(data), overwrite=True)
+
+    def delete(self, path: str) -> None:
+        if self._is_local(path):
+            self._elsewhere(path).delete(path)
+            return
+        from databricks.sdk.errors import NotFound
+
+        with _edge("delete", path):
+            try:
+                self._files.delete(path)
+            except NotFound:
+                return
+
+    @property
+    def _files(self) -> FilesAPI:
+        client = self._client() if callable(self._client) else self._client
+        return client.files
+
+    def _is_local(self, path: str) -> bool:
+        if path != _MOUNT and not path.startswith(_MOUNT + "/"):
+            return True
+        if ".." in path.split("/"):
+            raise VolumeError(f"{path} leads out of {_MOUNT}: write the path without ..")
+        if "\x00" in path:
+            raise VolumeError(f"{path!r} is not a path: it holds a NUL character")
+        return False
+
+    def _elsewhere(self, path: str) -> Volumes:
+        if self._local is None:
+            raise VolumeError(f"{path} is not below {_MOUNT}: only volumes are reached from here")
+        return self._local
+
+    def _walk(self, top: str) -> Iterator[FileInfo]:
+        folders = [top]
+        while folders:
+            folder = folders.pop()
+            for entry in self._entries(folder):
+                path = f"{folder}/{entry.name}"
+                if entry.is_directory:
+                    folders.append(path)
+                else:
+                    yield _info(path, entry)
+
+    def _entries(self, folder: str) -> Sequence[DirectoryEntry]:
+        with _edge("list", folder):
+            return list(self._files.list_directory_contents(folder))
+
+    def _file(self, path: str) -> FileInfo | None:
+        """The file of this path, from its folder's listing (a file's own metadata has whole seconds only)."""
+        folder, name = posixpath.split(path)
+        try:
+            entries = self._entries(folder)
+        except VolumeError:
+            return None
+        for entry in entries:
+            if entry.name == name and not entry.is_directory:
+                return _info(path, entry)
+        return None
+
+
+def _info(path: str, entry: DirectoryEntry) -> FileInfo:
+    return FileInfo(path, entry.file_size or 0, entry.last_modified or 0)
+
+
+@contextmanager
+def _edge(verb: str, path: str) -> Iterator[None]:
+    from lakeflow_job_meta.adapters.databricks_errors import CALL_ERRORS, translate
+
+    try:
+        yield
+    except CALL_ERRORS as error:
+        translated = translate(error, f"{verb} {path}", write=verb in {"write", "delete"})
+        raise VolumeError(str(translated)) from error

@@ -1,0 +1,125 @@
+"""INSERT, UPDATE, DELETE, MERGE, TRUNCATE: Sail does them; the answer is made that of Databricks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lakeflow_job_meta.local.spark import answers, delta
+from lakeflow_job_meta.local.spark.literals import identifier
+from lakeflow_job_meta.local.spark.registry import Relation as Entry
+from lakeflow_job_meta.local.spark.statements.statement import Cursor, Statement
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.proto import Relation
+
+
+async def insert(statement: Statement, cursor: Cursor) -> Relation:
+    """INSERT; columns left out of its list become NULL, which Sail does not do by itself."""
+    overwrite = cursor.accept("OVERWRITE")
+    if not overwrite:
+        cursor.accept("INTO")
+    cursor.accept("TABLE")
+    if cursor.keyword in ("DIRECTORY", "LOCAL"):
+        return await statement.forward(statement.sql)
+    chain = cursor.name()
+    entry = _table(statement, chain.parts)
+    sql = _completed(statement, cursor, entry) if entry is not None else statement.sql
+    count = _count(await statement.forward(sql))
+    return answers.relation((("num_affected_rows", "bigint"), ("num_inserted_rows", "bigint")), [(count, count)])
+
+
+def _completed(statement: Statement, cursor: Cursor, entry: Entry) -> str:
+    """The INSERT with every column named."""
+    sql = statement.sql
+    opening = cursor.word
+    if opening is None or not opening.is_symbol("("):
+        return sql
+    start = cursor.i
+    listed = cursor.parenthesised()
+    names = [word.text for word in listed if word.kind == "name"]
+    # `INSERT INTO t (SELECT ...)` has parentheses too.
+    if len(names) * 2 - 1 != len(listed) or cursor.done or not names:
+        cursor.i = start
+        return sql
+    given = {name.lower() for name in names}
+    missing = [
+        column.name
+        for column in statement.registry.columns(entry)
+        if column.name.lower() not in given and not _fills_itself(column)
+    ]
+    if not missing:
+        return sql
+    listing = ", ".join(identifier(name) for name in (*names, *missing))
+    nulls = ", ".join("NULL" for _ in missing)
+    # The source stays as it is, so that parameters, CTEs and VALUES in it mean the same.
+    return f"{sql[: opening.start]}({listing}) SELECT source.*, {nulls} FROM ({cursor.rest()}) AS source"
+
+
+def _fills_itself(column: delta.Column) -> bool:
+    return any(
+        key in column.metadata
+        for key in ("CURRENT_DEFAULT", "delta.generationExpression", "delta.identity.start")
+    )
+
+
+def _table(statement: Statement, parts: tuple[str, ...]) -> Entry | None:
+    """The table of the workspace of that name; None for what only Sail knows, such as delta.`path`."""
+    if len(parts) > 3 or statement.session.is_temporary(parts):
+        return None
+    entry = statement.registry.get(*statement.session.full_name(parts))
+    return entry if entry is not None and not entry.is_view else None
+
+
+def _count(result: Relation) -> int | None:
+    found = answers.rows(result)
+    value = next(iter(found[0].values()), None) if found else None
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+async def update(statement: Statement, cursor: Cursor) -> Relation:
+    """UPDATE and DELETE."""
+    count = _count(await statement.forward(statement.sql))
+    return answers.relation((("num_affected_rows", "bigint"),), [(count,)])
+
+
+async def truncate(statement: Statement, cursor: Cursor) -> Relation:
+    """TRUNCATE TABLE name."""
+    cursor.expect("TABLE")
+    parts = cursor.name().parts
+    cursor.end()
+    statement.session.relation(parts)
+    await statement.forward(f"DELETE FROM {identifier(*parts)}")
+    return answers.relation(())
+
+
+_MERGED = ("num_updated_rows", "num_deleted_rows", "num_inserted_rows")
+_METRICS = ("numTargetRowsUpdated", "numTargetRowsDeleted", "numTargetRowsInserted")
+
+
+async def merge(statement: Statement, cursor: Cursor) -> Relation:
+    """MERGE; its counts are in the commit (Sail's own result counts the rows that it wrote)."""
+    cursor.accept("WITH", "SCHEMA", "EVOLUTION")
+    cursor.expect("INTO")
+    entry = _table(statement, cursor.name().parts)
+    before = delta.newest_version(entry.table_location()) if entry is not None else None
+    await statement.forward(statement.sql)
+    counts: tuple[int | None, ...] = (None, None, None)
+    if entry is not None and before is not None:
+        counts = _merged_rows(entry, before)
+    known = [count for count in counts if count is not None]
+    total = sum(known) if len(known) == len(counts) else None
+    columns = [("num_affected_rows", "bigint"), *((name, "bigint") for name in _MERGED)]
+    return answers.relation(columns, [(total, *counts)])
+
+
+def _merged_rows(entry: Entry, before: int) -> tuple[int | None, ...]:
+    """Rows updated, deleted and inserted; unknown when another MERGE committed meanwhile."""
+    now = delta.newest_version(entry.table_location()) or before
+    new = [info for info in delta.commits(entry.table_location(), now - before) if info["version"] > before]
+    merges = [info for info in new if info.get("operation") == "MERGE"]
+    if not new:
+        return 0, 0, 0  # nothing matched, nothing was committed
+    if len(merges) != 1:
+        return None, None, None
+    metrics = merges[0].get("operationMetrics") or {}
+    return tuple(int(metrics[name]) if name in metrics else None for name in _METRICS)

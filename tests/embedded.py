@@ -1,0 +1,73 @@
+"""An embedded workspace for a test module, and programs that are run against it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from lakeflow_job_meta.local import process
+from lakeflow_job_meta.local.connection import Connection
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+T = TypeVar("T")
+
+
+def environment(connection: Connection | None = None, **more: str) -> dict[str, str]:
+    """This process's environment for a child: no workspace but the given one, our programs first in PATH."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DATABRICKS_", "SPARK_", "LAKEFLOW_JOB_META_", "PYTEST_"))
+    }
+    kept["PATH"] = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
+    kept["NO_COLOR"] = "1"
+    if connection is not None:
+        kept.update(connection.environment())
+    return {**kept, **more}
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Connection]:
+    """The embedded workspace of `folder`, ended with the block."""
+    try:
+        yield process.ensure_up(folder)
+    finally:
+        process.stop(folder)
+
+
+def run(
+    *command: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    seconds: float = 240,
+) -> subprocess.CompletedProcess[str]:
+    """A program to its end; its output is kept."""
+    return subprocess.run(
+        command,
+        env=dict(env) if env is not None else environment(),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def wait_for(question: Callable[[], T | None], what: str, seconds: float = 90) -> T:
+    """What `question` answers as soon as that is something; fails when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds:.0f} seconds still not: {what}")
+        time.sleep(0.25)
