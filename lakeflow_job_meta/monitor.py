@@ -26,7 +26,6 @@ from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.orchestrator import JobOrchestrator
 from lakeflow_job_meta.reconcile.actions import ActionResult, ApplyResult
 from lakeflow_job_meta.runtime import Runtime, connect
-from lakeflow_job_meta.settings import Settings
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -59,8 +58,7 @@ class Backoff:
         """It failed (again): decides how many ticks pass before the next try."""
         self.failures += 1
         most = min(2 ** min(self.failures - 1, 16), self.longest)
-        self.skip = int(most * (0.5 + self.jitter() / 2)) - (1 if most == 1 else 0)
-        self.skip = max(0, min(self.skip, most - 1))
+        self.skip = min(int(most * (0.5 + self.jitter() / 2)), most - 1)
 
     def due(self) -> bool:
         """Whether to try in this tick; call it once a tick."""
@@ -77,6 +75,10 @@ class _Part:
     name: str
     backoff: Backoff
     error: str = ""
+
+    def failed(self, error: str) -> None:
+        self.error = error
+        self.backoff.failed()
 
     def succeeded(self) -> None:
         self.backoff.failures = self.backoff.skip = 0
@@ -220,7 +222,9 @@ class MetadataMonitor:
             UsageError: max_iterations is below 1.
         """
         if max_iterations is not None and max_iterations < 1:
-            raise UsageError(f"max_iterations must be at least 1, or not given for ever, not {max_iterations}")
+            raise UsageError(
+                f"max_iterations must be at least 1, or not given for ever, not {max_iterations}"
+            )
         ticks = 0
         last: JsonObject = {}
         forever = max_iterations is None
@@ -246,7 +250,9 @@ class MetadataMonitor:
         parts = [
             f"{part.name}: {part.error}" for part in (self._files, self._table, self._work) if part.error
         ]
-        files = [error for path in sorted(self._file_errors or {}) for error in (self._file_errors or {})[path]]
+        files = [
+            error for path in sorted(self._file_errors or {}) for error in (self._file_errors or {})[path]
+        ]
         modules = [f"module {module}: {error}" for module, error in sorted(self._errors.items())]
         return [*parts, *files, *modules]
 
@@ -258,19 +264,23 @@ class MetadataMonitor:
             return
         self._make_table()
         listed = tuple(self._manager.list_files(self.volume_path))
-        if listed == self._listed and self._loaded_with == self._settings.variables:
-            self._files.succeeded()
+        same = listed == self._listed and self._loaded_with == self._settings.variables
+        if same and not self._files.error:
             return
-        load = self._manager.load([self.volume_path], hand=False)
-        self._take(load, tick)
-        self._listed = None if load.unsettled else listed
-        self._files.succeeded()
+        self._take(self._manager.load([self.volume_path], hand=False), tick)
+        self._listed = listed
 
     def _take(self, load: Load, tick: _Tick) -> None:
         tick.yaml_changes = len(load.records)
         tick.rows_loaded = load.changed
         tick.notes += load.notes
-        self._loaded_with = self._settings.variables
+        self._loaded_with = load.variables
+        if load.unsettled:
+            recorded = {error for record in load.records for error in record.errors}
+            unread = [str(problem) for problem in load.problems if str(problem) not in recorded]
+            self._files.failed("; ".join(unread))
+        else:
+            self._files.succeeded()
         if self._file_errors is None:  # what an earlier process rejected is wrong still
             self._file_errors = {
                 record.path: record.errors for record in self._manager.file_records() if _rejected(record)
@@ -298,26 +308,32 @@ class MetadataMonitor:
         moved = version != self._version
         compare = self._comparison_is_due(tick.at)
         due = {module for module, backoff in self._failed.items() if backoff.due()}
-        if moved and version == self._tried and not self._work.backoff.due():
-            return  # the last try on this very version failed; its backoff is not over
+        if self._work.error and version == self._tried and not self._work.backoff.due():
+            return  # the last try on this very version failed as a whole, and its backoff is not over
         if not (moved or compare or due):
             return
         self._tried = version
-        result = self._pass(None if moved or compare else due, compare=compare)
+        chosen = None if moved or compare else due
+        result = self._pass(chosen, compare=compare)
+        if result is None:  # a module that failed is gone by now
+            chosen = None
+            result = self._pass(None, compare=compare)
+            assert result is not None
         self._version = version
         self._work.succeeded()
         if compare:
             tick.compared = True
             self._compared_at = tick.at
-        self._settle(result, tick, moved=moved, whole=moved or compare)
+        self._settle(result, tick, moved=moved, whole=chosen is None)
 
-    def _pass(self, modules: Collection[str] | None, *, compare: bool) -> ApplyResult:
+    def _pass(self, modules: Collection[str] | None, *, compare: bool) -> ApplyResult | None:
+        """Plan and apply; None when one of the modules is not known any more."""
         try:
             plan = self._orchestrator.plan(modules=modules, compare=compare)
         except PlanError:
             if modules is None:
                 raise
-            plan = self._orchestrator.plan(compare=compare)  # a module that failed is gone by now
+            return None
         self._settings = plan.settings
         return self._orchestrator.apply(plan)
 
@@ -332,7 +348,9 @@ class MetadataMonitor:
                 del self._failed[module]
         for outcome in result.results:
             module, kind = outcome.action.module, outcome.action.kind
-            if moved and (kind not in ("unchanged", "refused") or (kind == "refused" and self._is_news(outcome))):
+            if moved and (
+                kind not in ("unchanged", "refused") or (kind == "refused" and self._is_news(outcome))
+            ):
                 tick.table_changes += 1
             if kind == "refused":
                 self._errors[module] = "; ".join(outcome.action.reasons)
@@ -385,11 +403,9 @@ class MetadataMonitor:
         try:
             yield
         except LakeflowJobMetaError as error:
-            part.error = str(error)
-            part.backoff.failed()
+            part.failed(str(error))
         except Exception as error:
-            part.error = f"unexpected {type(error).__name__}: {error}"
-            part.backoff.failed()
+            part.failed(f"unexpected {type(error).__name__}: {error}")
             self._logger.exception("unexpected error", part=part.name)
 
     def _new_backoff(self) -> Backoff:
@@ -401,7 +417,12 @@ class MetadataMonitor:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGTERM, lambda *_: self.stop())
+
+        def handle(*_: object) -> None:
+            self.stop()
+            signal.signal(signal.SIGTERM, before)  # a second one is not held up
+
+        before = signal.signal(signal.SIGTERM, handle)
         try:
             yield
         finally:
@@ -417,7 +438,9 @@ class MetadataMonitor:
         """One line a tick; errors in full when they are others than before."""
         errors: list[str] = result["errors"]
         facts = {
-            name: value for name, value in result.items() if name not in ("timestamp", "errors", "changes_detected")
+            name: value
+            for name, value in result.items()
+            if name not in ("timestamp", "errors", "changes_detected")
         }
         facts["errors"] = errors if errors != self._told else len(errors)
         self._told = errors

@@ -67,7 +67,9 @@ def parse(arguments: Sequence[str]) -> Arguments:
             given[name[2:].replace("-", "_")] = value
     wrong += [f"--{name} is missing" for name in REQUIRED if not given.get(name)]
     if wrong:
-        raise UsageError(f"{'; '.join(wrong)} (this is the entry point of tasks that lakeflow_job_meta renders)")
+        raise UsageError(
+            f"{'; '.join(wrong)} (this is the entry point of tasks that lakeflow_job_meta renders)"
+        )
     return Arguments(
         control_table=TableName.parse(given.pop("control_table")),
         module_name=given.pop("module_name"),

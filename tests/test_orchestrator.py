@@ -75,7 +75,7 @@ def faults(connection: Connection) -> Iterator[Callable[..., None]]:
         )
         urllib.request.urlopen(request).read()
 
-    yield lambda *rules: call("POST", list(rules))
+    yield lambda *rules: call("POST", {"rules": list(rules)})
     call("DELETE")
 
 
@@ -313,7 +313,7 @@ def test_a_module_held_by_another_writer_is_left_to_it(orchestrator: JobOrchestr
 def test_inline_sql_is_one_saved_query_through_its_life(orchestrator: JobOrchestrator) -> None:
     """Created with its source, updated in place, trashed when the source leaves; never a second one."""
     put(orchestrator, notebook("a"), sql("q", "SELECT 1"))
-    assert apply(orchestrator)["writes"] == 2
+    assert apply(orchestrator)["writes"] == 3, "the queries' folder, the query, the job"
     (job,) = jobs(orchestrator)
     query_id = next(t for t in job.settings["tasks"] if t["task_key"] == "q")["sql_task"]["query"]["query_id"]
     assert apply(orchestrator)["writes"] == 0

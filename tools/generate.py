@@ -13,7 +13,16 @@ from tools import reference
 
 ROOT = Path(__file__).parents[1]
 
+
+def schema() -> str:
+    """What lakeflow_job_meta/metadata/schema.json holds: made from the installed databricks-sdk."""
+    from lakeflow_job_meta.metadata.reflection import shipped_text
+
+    return shipped_text()
+
+
 FILES: Mapping[str, Callable[[], str]] = {
+    "lakeflow_job_meta/metadata/schema.json": schema,
     "docs/settings.md": reference.settings,
     "docs/cli.md": reference.command_line,
     "docs/task_types.md": reference.task_types,

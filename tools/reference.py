@@ -81,6 +81,86 @@ def _help(command: click.Command, name: str, parent: click.Context | None) -> It
             yield from _help(found, child, context)
 
 
+# ---------------------------------------------------------------- task types
+
+
+def task_types() -> str:
+    """docs/task_types.md, from the registry of task types and the schema."""
+    from lakeflow_job_meta.metadata import schema
+    from lakeflow_job_meta.metadata.task_types import TASK_TYPES
+
+    defs = schema.document()["$defs"]
+    parts: list[str | Iterable[str]] = [
+        "# Task types",
+        (
+            "`transformation_config.task_type` is one of these. Types of the Jobs API have its own name without `_task`, and their settings under "
+            "the API's own key, as the installed databricks-sdk has them. What each field means is in the Jobs API's reference; "
+            "`lakeflow-job-meta schema` prints the same with descriptions, for your editor. `*`: must be there."
+        ),
+        "An unknown key is an error with a suggestion: the SDK would drop it silently.",
+    ]
+    for name, kind in TASK_TYPES.items():
+        parts.append(f"## {name}")
+        parts.append(_runs_on(kind))
+        rows = []
+        for key, node in kind.keys.items():
+            rows.append(
+                (f"`{key}`" + ("*" if key in kind.required else ""), _type(node, defs), _meaning(node))
+            )
+            inner = _resolve(node, defs)
+            for field, below in inner.get("properties", {}).items():
+                star = "*" if field in inner.get("required", ()) else ""
+                rows.append(
+                    (f"`{key}.{field}`{star}", _type(below, defs), "" if "$ref" in node else _meaning(below))
+                )
+        parts.append(_table(("key", "takes", "meaning"), rows))
+    parts.append("## Beside every task type")
+    parts.append("Any field of the Jobs API's Task:")
+    parts.append(_fields(defs["task_fields"]["properties"], defs))
+    parts.append("## job")
+    parts.append("A module's `job`: any field of the Jobs API's JobSettings but `tasks`, and `permissions`:")
+    parts.append(_fields(defs["job"]["properties"], defs))
+    return _page(*parts)
+
+
+def _runs_on(kind: Any) -> str:
+    if kind.ours:
+        return f"{kind.summary} A task of this package: it becomes a python_wheel task."
+    own = "" if kind.name == (kind.api_key or "").removesuffix("_task") else f"{kind.summary} "
+    return f"{own}In the Jobs API: `{kind.api_key}`."
+
+
+def _fields(properties: dict[str, Any], defs: dict[str, Any]) -> Iterator[str]:
+    return _table(("key", "takes"), [(f"`{key}`", _type(node, defs)) for key, node in properties.items()])
+
+
+def _meaning(node: dict[str, Any]) -> str:
+    """Texts of ours only: those of the API are in its own reference."""
+    return "" if list(node) == ["$ref"] else " ".join(str(node.get("description", "")).split())
+
+
+def _resolve(node: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        found: Any = {"$defs": defs}
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        node = found
+    return node
+
+
+def _type(node: dict[str, Any], defs: dict[str, Any]) -> str:
+    node = _resolve(node, defs)
+    if "enum" in node:
+        return " or ".join(f"`{value}`" for value in node["enum"])
+    if "anyOf" in node:
+        return " or ".join(dict.fromkeys(_type(choice, defs) for choice in node["anyOf"]))
+    if node.get("type") == "array":
+        return f"list of {_type(node.get('items', {}), defs)}"
+    if node.get("type") == "object" and isinstance(node.get("additionalProperties"), dict):
+        return f"mapping of {_type(node['additionalProperties'], defs)}"
+    return str(node.get("type", "any"))
+
+
 # ---------------------------------------------------------------- drift
 
 

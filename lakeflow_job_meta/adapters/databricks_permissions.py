@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
 from lakeflow_job_meta.adapters.databricks_calls import Calls
-from lakeflow_job_meta.jobs.permissions import OWNER, PRINCIPALS, expected
+from lakeflow_job_meta.jobs.permissions import MANAGE, OWNER, PRINCIPALS, expected
 from lakeflow_job_meta.ports import JsonObject, ObjectKind
 
 PERMISSIONS = "/api/2.0/permissions"
 _LABEL = {"jobs": "job", "queries": "query"}
-_MANAGE = "CAN_MANAGE"
+#: Levels of jobs as levels of queries, where they differ.
+_QUERY_LEVEL = {"CAN_MANAGE_RUN": "CAN_RUN", OWNER: MANAGE}
+_JOB_LEVEL = {"CAN_RUN": "CAN_MANAGE_RUN"}
 
 
 class DatabricksPermissions:
     """Implements `ports.Permissions`.
 
-    A query has no owner among its permissions; what keeps it in our hands is the caller's own CAN_MANAGE, which a
-    PUT would strip. It is therefore shown as the level IS_OWNER and kept like a job's owner.
+    Levels are those of jobs for both kinds: who may run a job may run its queries, so a query's CAN_RUN is
+    CAN_MANAGE_RUN here. A query has no owner among its permissions; what keeps it in our hands is the caller's own
+    CAN_MANAGE, which a PUT would strip. It is shown as IS_OWNER and kept like a job's owner.
 
     Args:
         caller: user name or application id of whoever calls.
@@ -59,8 +62,9 @@ class DatabricksPermissions:
                 if permission.get("inherited"):
                     continue
                 level = permission.get("permission_level")
-                if kind == "queries" and level == _MANAGE and principal[1] == self._caller():
-                    level = OWNER
+                if kind == "queries":
+                    held_by_us = level == MANAGE and principal[1] == self._caller()
+                    level = OWNER if held_by_us else _JOB_LEVEL.get(level, level)
                 entries.append({principal[0]: principal[1], "level": level})
         return entries
 
@@ -68,7 +72,7 @@ class DatabricksPermissions:
 def _wire(kind: ObjectKind, entry: JsonObject) -> JsonObject:
     level = entry["level"]
     wire = {name: entry[name] for name in PRINCIPALS if entry.get(name)}
-    wire["permission_level"] = _MANAGE if kind == "queries" and level == OWNER else level
+    wire["permission_level"] = _QUERY_LEVEL.get(level, level) if kind == "queries" else level
     return wire
 
 

@@ -122,7 +122,7 @@ def sql(directory: Path, statement: str, output: str) -> None:
     finally:
         stop_spark()
     for rows in results:
-        if rows or output == "json" and len(results) == 1:
+        if rows or (output == "json" and len(results) == 1):
             _print_rows(rows, output)
 
 

@@ -67,20 +67,15 @@ class Command(click.Command):
                 formatter.write_dl(settings)
 
 
-class Pair(click.ParamType):
-    """`NAME=VALUE`."""
-
-    name = "NAME=VALUE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        name, equals, text = str(value).partition("=")
+def pairs(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    """Callback of options that take `NAME=VALUE`; the last one wins."""
+    found: dict[str, str] = {}
+    for text in value:
+        name, equals, given = text.partition("=")
         if not equals or not name.strip():
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
-        return name.strip(), text
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", ctx, param)
+        found[name.strip()] = given
+    return found
 
 
 def _table(ctx: click.Context, param: click.Parameter, value: str | None) -> TableName | None:
@@ -123,7 +118,12 @@ format_option: Callable[[F], F] = _compose(
     click.option("--debug", is_flag=True, expose_value=False, hidden=True, callback=_debug, is_eager=True),
 )
 variables_option: Callable[[F], F] = click.option(
-    "--var", "variables", type=Pair(), multiple=True, help="A value for ${var.NAME}; may be repeated."
+    "--var",
+    "variables",
+    multiple=True,
+    callback=pairs,
+    metavar="NAME=VALUE",
+    help="A value for ${var.NAME}; may be repeated.",
 )
 control_table_option: Callable[[F], F] = click.option(
     "--control-table",
@@ -177,7 +177,7 @@ def connection(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         shared = {name: options.pop(name) for name in _SHARED}
         flags = {setting.name: options.pop(setting.name) for setting in _FLAGS}
-        flags["variables"] = dict(options.pop("variables")) or None
+        flags["variables"] = options.pop("variables") or None
         given = Given(**shared, flags={name: value for name, value in flags.items() if value is not None})
         return function(*arguments, given=given, **options)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lakeflow_job_meta.cli import display
-from lakeflow_job_meta.cli.options import Command, Given, Pair, connection
+from lakeflow_job_meta.cli.options import Command, Given, connection, pairs
 from lakeflow_job_meta.cli.session import Session, session
 from lakeflow_job_meta.errors import WorkspaceError
 
@@ -26,7 +26,14 @@ FAILURES = ("FAILED", "TIMEDOUT", "INTERNAL_ERROR", "CANCELED", "MAXIMUM_CONCURR
 
 @click.command(cls=Command)
 @click.argument("module")
-@click.option("--param", "parameters", type=Pair(), multiple=True, help="A job parameter; may be repeated.")
+@click.option(
+    "--param",
+    "parameters",
+    multiple=True,
+    callback=pairs,
+    metavar="NAME=VALUE",
+    help="A job parameter; may be repeated.",
+)
 @click.option("--wait/--no-wait", default=True, help="Follow the run to its end.  [default: wait]")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop following after so long."
@@ -37,7 +44,7 @@ def run(
     ctx: click.Context,
     given: Given,
     module: str,
-    parameters: tuple[tuple[str, str], ...],
+    parameters: dict[str, str],
     wait: bool,
     timeout: float | None,
 ) -> None:
@@ -46,7 +53,7 @@ def run(
     Exit code 1 unless the run ends in SUCCESS. Ctrl-C or --timeout stop the following, not the run.
     """
     with session(given) as opened:
-        run_id = opened.orchestrator.run(module, dict(parameters))
+        run_id = opened.orchestrator.run(module, parameters)
         if not wait:
             _started(run_id, json=given.json)
             return

@@ -13,9 +13,7 @@ import click
 from lakeflow_job_meta.cli import display, errors
 from lakeflow_job_meta.cli.options import existing_paths, format_option, variables_option
 from lakeflow_job_meta.errors import Problem, UsageError
-
-#: What counts as metadata in a folder; a file that is named is read whatever it is called.
-SUFFIXES = (".yaml", ".yml")
+from lakeflow_job_meta.ports import FileInfo
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,12 @@ class Judgement:
 @variables_option
 @format_option
 @click.pass_context
-def validate(
-    ctx: click.Context, paths: tuple[str, ...], variables: tuple[tuple[str, str], ...], json: bool
-) -> None:
+def validate(ctx: click.Context, paths: tuple[str, ...], variables: dict[str, str], json: bool) -> None:
     """Check YAML files, without any workspace: every problem at once, with file, line and column.
 
     PATH is a file or a folder. Exit code 1 when there are errors.
     """
-    found = judge(existing_paths(paths), dict(variables))
+    found = judge(existing_paths(paths), variables)
     if json:
         display.print_json(found.as_json())
     else:
@@ -101,7 +97,7 @@ def judge(paths: Sequence[str], variables: dict[str, str]) -> Judgement:
     refused = {problem.module for problem in problems if problem.module}
     definitions = {}
     for module, rows in by_module.items():
-        defined = define(rows, table="", settings=settings, places=places[module])
+        defined = define(rows, table="", settings=settings, places=places[module], open_settings=True)
         problems += [problem for problem in defined.problems if problem not in problems]
         if defined.definition is not None and module not in refused:
             definitions[module] = defined.definition
@@ -114,19 +110,25 @@ def judge(paths: Sequence[str], variables: dict[str, str]) -> Judgement:
 
 def yaml_files(paths: Sequence[str]) -> list[str]:
     """The files that the paths name: themselves, or every YAML file below a folder; each once, sorted by path."""
+    from lakeflow_job_meta.control.reading import metadata_files
+
     found: dict[str, None] = {}
     for path in paths:
-        if not os.path.isdir(path):
-            found[path] = None
-            continue
-        inside = [
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(path)
-            for name in names
-            if name.lower().endswith(SUFFIXES)
-        ]
-        found.update(dict.fromkeys(sorted(inside)))
+        listed = _below(path) if Path(path).is_dir() else [FileInfo(path, 0, 0)]
+        found.update(dict.fromkeys(info.path for info in metadata_files(listed, path)))
     return list(found)
+
+
+def _below(folder: str) -> list[FileInfo]:
+    return sorted(
+        FileInfo(str(Path(inside) / name), 0, 0)
+        for inside, _, names in os.walk(folder, onerror=_unreadable)
+        for name in names
+    )
+
+
+def _unreadable(error: OSError) -> None:
+    raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _read(path: str) -> bytes:

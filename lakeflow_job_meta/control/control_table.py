@@ -10,7 +10,7 @@ from typing import Any
 from lakeflow_job_meta.control.commit import commit
 from lakeflow_job_meta.control.companion import chosen, text_array
 from lakeflow_job_meta.errors import TableMismatch, TableNotFound, TablesError, TablesUnavailable
-from lakeflow_job_meta.metadata.rows import SETTINGS_MODULE, SETTINGS_ROW, Row
+from lakeflow_job_meta.metadata.rows import JOB_ROW, SETTINGS_MODULE, SETTINGS_ROW, Row
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.ports import Column, TableDefinition, Tables
 
@@ -104,6 +104,17 @@ class ControlTable:
         if any(_mistyped(row) for row in rows):
             self.exists()
         return sorted(rows, key=lambda row: row.key)
+
+    def modules(self) -> list[str]:
+        """Modules that have an active source and no inactive job row, sorted; one light statement."""
+        table = self.name.quoted
+        found = self._tables.query(
+            f"SELECT DISTINCT `module_name` FROM {table} WHERE coalesce(`is_active`, true) AND `source_id` <> :job_row "
+            "AND `module_name` <> :settings_module AND `module_name` NOT IN (SELECT `module_name` FROM "
+            f"{table} WHERE `source_id` = :job_row AND NOT `is_active` AND `module_name` IS NOT NULL)",
+            {"job_row": JOB_ROW, "settings_module": SETTINGS_MODULE},
+        )
+        return sorted(row["module_name"] for row in found)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Insert and update these rows by key, in one MERGE of the eight columns.

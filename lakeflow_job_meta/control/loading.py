@@ -11,7 +11,7 @@ Words: a file *claims* the modules that it names, valid or not; it *holds* those
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -36,12 +36,16 @@ class Load:
         records: file records that change.
         problems: everything that was rejected, each with its place.
         notes: what people should know, no errors: the brake held.
+        unsettled: a file could not be read: the next look must not take the same listing for done.
+        variables: the values for `${var.NAME}` that the files were read with.
     """
 
     write: tuple[Row, ...] = ()
     records: tuple[FileRecord, ...] = ()
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    unsettled: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changed(self) -> int:
@@ -330,10 +334,10 @@ class _Decision:
         return record.keys.get(module, {}) if record else {}
 
     def _drop(self, record: FileRecord, module: str) -> None:
+        """Another file has the module now; without a hash the file is read again when it is loaded again."""
         held = self.untouched.get(record.path, record)
-        self.untouched[record.path] = replace(
-            held, keys={name: hashes for name, hashes in held.keys.items() if name != module}
-        )
+        keys = {name: hashes for name, hashes in held.keys.items() if name != module}
+        self.untouched[record.path] = replace(held, sha256="", keys=keys)
 
     def _deactivate(self, module: str, source: str) -> None:
         row = self.current.get((module, source))

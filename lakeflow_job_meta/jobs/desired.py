@@ -20,8 +20,8 @@ class DesiredQuery:
     Args:
         settings: the Queries API's Query object: display_name, query_text, warehouse_id,
             parent_path, parameters, tags (ours only), run_as_mode.
-        permissions: the job's in levels of a query (`permissions.for_query`); None when they are
-            not managed.
+        permissions: the job's as they hold for the query (`permissions.for_query`); None when
+            they are not managed.
     """
 
     source_id: str

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from lakeflow_job_meta.jobs.desired import JsonObject
 
 OWNER = "IS_OWNER"
+MANAGE = "CAN_MANAGE"
 PRINCIPALS = ("user_name", "group_name", "service_principal_name")
-#: Levels of a job as levels of a saved query, where they differ. A query has no owner level.
-_QUERY_LEVEL = {"CAN_MANAGE_RUN": "CAN_RUN", OWNER: "CAN_MANAGE"}
 
 
 def principal(entry: JsonObject) -> tuple[str, str]:
@@ -21,8 +20,13 @@ def principal(entry: JsonObject) -> tuple[str, str]:
 
 
 def for_query(entries: Iterable[JsonObject]) -> tuple[JsonObject, ...]:
-    """What a job's permissions mean on its saved queries: whoever may run the job may run the query."""
-    return tuple({**entry, "level": _QUERY_LEVEL.get(entry["level"], entry["level"])} for entry in entries)
+    """A job's entries as they hold for its saved queries, in levels of jobs.
+
+    The owner of the job may manage its queries: a query has no owner among its permissions.
+    """
+    return tuple(
+        {**entry, "level": MANAGE if entry["level"] == OWNER else entry["level"]} for entry in entries
+    )
 
 
 def expected(desired: Sequence[JsonObject], actual: Sequence[JsonObject]) -> list[JsonObject]:

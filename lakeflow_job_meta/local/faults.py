@@ -203,14 +203,14 @@ class FaultsMiddleware:
         if rule.get("delay_ms"):
             await asyncio.sleep(rule["delay_ms"] / 1000)
         if rule.get("reset") == "before":
-            _abort(scope)
+            await _abort(scope)
         elif rule.get("reset") == "after":
             await self._carry_out(scope, receive, _nowhere)
-            _abort(scope)
+            await _abort(scope)
         elif rule.get("hang"):
             await self._carry_out(scope, receive, _nowhere)
             await _until_gone(receive, float(rule.get("hang_seconds", 3600)))
-            _abort(scope)
+            await _abort(scope)
         elif rule.get("html") or "status" in rule:
             await _read_all(receive)
             await _refusal(rule)(scope, receive, send)
@@ -269,7 +269,7 @@ async def _until_gone(receive: Receive, seconds: float) -> None:
         return
 
 
-def _abort(scope: Scope) -> None:
+async def _abort(scope: Scope) -> None:
     """Ends the connection with a reset (RST), as a broken network does."""
     transport = scope.get(TRANSPORT)
     if transport is None:
@@ -278,3 +278,5 @@ def _abort(scope: Scope) -> None:
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+    # The server learns of it in its next round; before that it would try to answer.
+    await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import uvicorn
@@ -26,6 +26,11 @@ from lakeflow_job_meta.local.folder import Folder
 from lakeflow_job_meta.local.lock import ServerLock
 from lakeflow_job_meta.local.server import Activity, build
 from lakeflow_job_meta.local.state import Database, Jobs, Secrets
+
+if TYPE_CHECKING:
+    from lakeflow_job_meta.local.runs.engine import RunEngine
+    from lakeflow_job_meta.local.spark.engine import SparkService
+    from lakeflow_job_meta.local.spark.session import SparkSql
 
 log = logging.getLogger("lakeflow_job_meta.local.host")
 
@@ -71,8 +76,9 @@ class Host:
         self._with_runs = with_runs
         self._activity = Activity()
         self._server: uvicorn.Server | None = None
-        self._spark: Any = None
-        self._runs: Any = None
+        self._spark: SparkService | None = None
+        self._sql: SparkSql | None = None
+        self._runs: RunEngine | None = None
 
     def run(self, on_ready: Callable[[Connection], None] | None = None) -> None:
         """Serves until a signal, `/local/shutdown` or idleness; call it in the main thread.
@@ -104,7 +110,7 @@ class Host:
         host = f"http://127.0.0.1:{port}"
         jobs, vault = Jobs(database), Secrets(database)
         try:
-            remote = self._start_spark(database, memory, token, catalogs)
+            remote = self._start_spark(memory, token, catalogs)
             connection = Connection(host, token, remote, os.getpid(), str(self._folder.root))
             self._start_runs(database, jobs, vault, connection)
             app = build(
@@ -113,13 +119,15 @@ class Host:
                 token,
                 jobs=jobs,
                 secrets=vault,
-                spark=self._spark,
+                registry=self._spark.registry if self._spark is not None else None,
+                sql=self._sql,
                 runs=self._runs,
                 faults=Faults(),
                 activity=self._activity,
                 catalogs=catalogs,
                 health=lambda: self._health(catalogs),
                 shutdown=self._end,
+                forget_job=self._runs.forget if self._runs is not None else None,
             )
             self._serve(app, listener, lock, connection, on_ready)
         finally:
@@ -127,30 +135,30 @@ class Host:
             listener.close()
             if self._runs is not None:
                 self._runs.stop()
+            if self._sql is not None:
+                self._sql.close()
             if self._spark is not None:
                 self._spark.stop()
             database.close()
 
-    def _start_spark(self, database: Database, memory: _Memory, token: str, catalogs: Sequence[str]) -> str:
+    def _start_spark(self, memory: _Memory, token: str, catalogs: Sequence[str]) -> str:
         if not self._with_spark:
             return ""
         from lakeflow_job_meta.local.spark.engine import SparkService
+        from lakeflow_job_meta.local.spark.session import SparkSql
 
         self._spark = SparkService()
         self._spark.start(self._folder, token, catalogs, _free(memory.number("spark_port")))
-        remote = str(self._spark.remote)
-        port = remote.partition("://")[2].partition("/")[0].rpartition(":")[2]
-        if port.isdigit():
-            memory.remember("spark_port", int(port))
-        return remote
+        memory.remember("spark_port", self._spark.port)
+        self._sql = SparkSql(self._spark.remote)
+        return self._spark.remote
 
     def _start_runs(self, database: Database, jobs: Jobs, vault: Secrets, connection: Connection) -> None:
         if not self._with_runs:
             return
         from lakeflow_job_meta.local.runs.engine import RunEngine
 
-        sql = self._spark.sql if self._spark is not None else None
-        self._runs = RunEngine(self._folder, database, jobs, connection.environment(), sql, vault)
+        self._runs = RunEngine(self._folder, database, jobs, connection.environment(), self._sql, vault)
         self._runs.start()
 
     def _serve(
@@ -207,8 +215,7 @@ class Host:
 
     def _idle_for(self) -> float:
         idle = self._activity.idle_for()
-        used = getattr(self._spark, "last_used", None)
-        return min(idle, time.monotonic() - used) if used is not None else idle
+        return idle if self._spark is None else min(idle, time.monotonic() - self._spark.last_used)
 
     def _is_busy(self) -> bool:
         return any(

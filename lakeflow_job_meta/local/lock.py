@@ -29,7 +29,12 @@ class ServerLock:
         self._fd = -1
 
     def acquire(self, seconds: float = 0.0) -> bool:
-        """Takes the lock, trying for so many seconds; False when another process holds it."""
+        """Takes the lock; False when another process holds it.
+
+        Args:
+            seconds: how long to try while the holder has not said how to reach it. A holder that has
+                is there to stay, and waiting for it would mean to follow it when it is stopped.
+        """
         fd = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT, 0o600)
         os.fchmod(fd, 0o600)
         deadline = time.monotonic() + seconds
@@ -37,7 +42,7 @@ class ServerLock:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= deadline or os.fstat(fd).st_size:
                     os.close(fd)
                     return False
                 time.sleep(0.02)

@@ -127,25 +127,26 @@ def stop(directory: Directory) -> bool:
         LocalError: it does not end.
     """
     folder = Folder.at(directory)
-    if not is_held(folder):
-        return False
-    connection = recorded(folder)
-    if connection is None:
-        # It is starting: how to reach it is not written yet.
-        connection = _wait_recorded(folder)
-        if connection is None:
-            return False
+    stopped = False
+    while is_held(folder):
+        # How to reach one that is starting is not written yet. A starter may take over from another.
+        connection = recorded(folder) or _wait_recorded(folder)
+        if connection is not None:
+            _end(folder, connection)
+            stopped = True
+    return stopped
+
+
+def _end(folder: Folder, connection: Connection) -> None:
     try:
         connection.ask("POST", "/local/shutdown")
     except LocalError:
         _signal(connection.pid, signal.SIGTERM)
-    if not _wait_released(folder, STOP_SECONDS):
-        _signal(connection.pid, signal.SIGKILL)
-        if not _wait_released(folder, STOP_SECONDS):
-            raise LocalError(
-                f"the workspace of {folder.root} (process {connection.pid}) does not end: kill it"
-            )
-    return True
+    if _wait_released(folder, connection.pid, STOP_SECONDS):
+        return
+    _signal(connection.pid, signal.SIGKILL)
+    if not _wait_released(folder, connection.pid, STOP_SECONDS):
+        raise LocalError(f"the workspace of {folder.root} (process {connection.pid}) does not end: kill it")
 
 
 def reset(directory: Directory) -> None:
@@ -263,9 +264,13 @@ def _wait_recorded(folder: Folder) -> Connection | None:
     return None
 
 
-def _wait_released(folder: Folder, seconds: float) -> bool:
+def _wait_released(folder: Folder, pid: int, seconds: float) -> bool:
+    """Waits until that process no longer holds the lock; False when it still does."""
     deadline = time.monotonic() + seconds
     while is_held(folder):
+        now = recorded(folder)
+        if now is not None and now.pid != pid:
+            return True
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, MutableMapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,7 +28,7 @@ from lakeflow_job_meta.local.api.permissions import PermissionsApi, PermissionSt
 from lakeflow_job_meta.local.api.queries import QueriesApi, QueryStore
 from lakeflow_job_meta.local.api.secrets import SecretsApi
 from lakeflow_job_meta.local.api.securables import Securables
-from lakeflow_job_meta.local.api.statements import StatementsApi
+from lakeflow_job_meta.local.api.statements import Sql, StatementsApi
 from lakeflow_job_meta.local.api.transfers import PRESIGNED, TransfersApi
 from lakeflow_job_meta.local.api.volumes import VolumesApi
 from lakeflow_job_meta.local.api.warehouses import WAREHOUSE_ID, WarehousesApi
@@ -36,6 +36,9 @@ from lakeflow_job_meta.local.api.workspace import WorkspaceApi
 from lakeflow_job_meta.local.faults import Faults, FaultsMiddleware
 from lakeflow_job_meta.local.folder import Folder
 from lakeflow_job_meta.local.state import Database, Jobs, Secrets
+
+if TYPE_CHECKING:
+    from lakeflow_job_meta.local.spark.registry import Registry
 
 log = logging.getLogger("lakeflow_job_meta.local.server")
 
@@ -46,14 +49,6 @@ SPOKEN = (
     "/api/2.2/jobs, /api/2.0/permissions, /api/2.0/sql/queries, /api/2.0/sql/statements, /api/2.0/sql/warehouses, "
     "/api/2.0/fs, /api/2.0/workspace, /api/2.0/secrets, /api/2.1/unity-catalog, /api/2.0/preview/scim/v2/Me"
 )
-
-
-class Spark(Protocol):
-    """What the server needs of the Spark service."""
-
-    remote: str
-    sql: Any
-    registry: Any
 
 
 class Runs(Protocol):
@@ -90,7 +85,8 @@ def build(
     *,
     jobs: Jobs | None = None,
     secrets: Secrets | None = None,
-    spark: Spark | None = None,
+    registry: Registry | None = None,
+    sql: Sql | None = None,
     runs: Runs | None = None,
     faults: Faults | None = None,
     activity: Activity | None = None,
@@ -107,7 +103,8 @@ def build(
         token: the bearer token that every call must carry.
         jobs: the saved jobs, made from the database when missing.
         secrets: as jobs.
-        spark: the Spark service; without it SQL answers 503 and Unity Catalog knows volumes only.
+        registry: schemas and tables; without it Unity Catalog knows volumes only.
+        sql: runs statements; without it they answer 501.
         runs: the run engine; without it the routes of runs are not there.
         faults: rules and counts, none when missing.
         activity: told of every call.
@@ -124,7 +121,7 @@ def build(
     faults = faults or Faults()
     warehouses = WarehousesApi()
     identity = workspace_id(database)
-    securables = Securables(folder, spark.registry if spark is not None else None, catalogs)
+    securables = Securables(folder, registry, catalogs)
 
     def show_health(call: Call) -> Json:
         return {"ready": True, "pid": os.getpid(), "workspace_id": identity, **(health() if health else {})}
@@ -147,7 +144,7 @@ def build(
         *(runs.routes() if runs is not None else []),
         *files.routes(),
         *TransfersApi(folder, files).routes(),
-        *StatementsApi(spark.sql if spark is not None else None, warehouses).routes(),
+        *StatementsApi(sql, warehouses).routes(),
         *QueriesApi(queries, workspace.folder_exists).routes(),
         *PermissionsApi(permissions, exists).routes(),
         *workspace.routes(),

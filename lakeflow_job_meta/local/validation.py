@@ -149,7 +149,7 @@ def _judge(settings: Json, jobs: Jobs | None, job_id: int | None, max_tasks: int
         _task(task, clusters, environments)
     _unique(tasks, "task_key", "tasks")
     _dependencies(tasks)
-    if settings.get("continuous"):
+    if settings.get("continuous") is not None:
         _continuous(settings, tasks)
     _run_jobs(tasks, jobs, job_id)
 

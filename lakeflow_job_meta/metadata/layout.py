@@ -67,8 +67,11 @@ def document(definitions: JsonObject, version: str) -> JsonObject:
     options = {name: _setting(BY_NAME[name]) for name in MODULE_SETTINGS}
     defs["job_row"] = _closed({**job, **options})
     defs["source"] = _source(types)
+    defs["source_columns"] = _closed({**_source_fields(), "transformation_config": _OPEN})
     defs["defaults"] = _defaults(types)
     defs["module"] = _module(options)
+    parts = defs["module"]["properties"]
+    defs["module_parts"] = _closed({**parts, "job": _OPEN, "defaults": _OPEN, "sources": {"type": "array"}})
     return {
         "$schema": DRAFT,
         "$id": "urn:lakeflow-job-meta:metadata:1.0",
@@ -251,6 +254,8 @@ def published(strict: JsonObject) -> JsonObject:
     result: JsonObject = copy.deepcopy(strict)
     defs: JsonObject = result["$defs"]
     types = registry(defs)
+    # Shapes that only the reader needs.
+    del defs["source_columns"], defs["module_parts"], defs["job_row"]
     for task_type in types.values():
         _relax(defs, task_type)
     complete = [_when(name, {"$ref": f"#/$defs/complete.{name}"}) for name in types]

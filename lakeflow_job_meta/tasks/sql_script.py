@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from lakeflow_job_meta.errors import TablesError, TaskError, VolumeError
 from lakeflow_job_meta.names import quote_identifier
 
 if TYPE_CHECKING:
-    from sqlglot.tokens import Token
-
     from lakeflow_job_meta.task_context import TaskContext
 
 JsonObject = dict[str, Any]
 #: Columns in which Databricks tells how many rows a statement changed.
 AFFECTED = "num_affected_rows"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Last character of a word that can have a field: a name, a quoted name, an index, a call, a text.
+_PATH_BEFORE = re.compile(r"""[\w`\])"']""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,55 +105,60 @@ def split(script: str, path: str) -> list[Statement]:
     from sqlglot.errors import TokenError
 
     try:
-        tokens = list(Databricks().tokenize(script))
+        words = [_Word(script, token.start, token.end + 1) for token in Databricks().tokenize(script)]
     except TokenError as e:
         line = _unclosed_line(script)
         raise TaskError(f"{path}:{line}: a string, a quoted name or a comment is not closed") from e
-    return [_statement(script, group) for group in _groups(tokens)]
+    return [_statement(script, group) for group in _groups(words)]
 
 
-def _groups(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    from sqlglot.tokens import TokenType
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A token of a script: where it starts and ends."""
 
-    group: list[Token] = []
-    for token in tokens:
+    script: str
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        return self.script[self.start : self.end]
+
+    @property
+    def line(self) -> int:
+        return self.script.count("\n", 0, self.start) + 1
+
+
+def _groups(words: Sequence[_Word]) -> Iterator[list[_Word]]:
+    """The words of each statement."""
+    group: list[_Word] = []
+    for word in words:
         compound = bool(group) and group[0].text.upper() == "BEGIN"
-        if token.token_type == TokenType.SEMICOLON and not compound:
+        if word.text == ";" and not compound:
             if group:
                 yield group
             group = []
         else:
-            group.append(token)
-    while group and group[-1].token_type == TokenType.SEMICOLON:
+            group.append(word)
+    while group and group[-1].text == ";":
         group.pop()
     if group:
         yield group
 
 
-def _statement(script: str, tokens: Sequence[Token]) -> Statement:
-    first, last = tokens[0], tokens[-1]
+def _statement(script: str, words: Sequence[_Word]) -> Statement:
     names: dict[str, int] = {}
-    for before, colon, name in zip([None, *tokens], tokens, tokens[1:], strict=False):
-        if _is_marker(script, before, colon, name):
-            names.setdefault(script[name.start : name.end + 1], _line(script, name))
-    return Statement(script[first.start : last.end + 1], _line(script, first), tuple(names.items()))
+    for before, colon, name in zip([None, *words], words, words[1:], strict=False):
+        if _is_marker(before, colon, name):
+            names.setdefault(name.text, name.line)
+    return Statement(script[words[0].start : words[-1].end], words[0].line, tuple(names.items()))
 
 
-def _is_marker(script: str, before: Token | None, colon: Token, name: Token) -> bool:
-    """Whether the two tokens are `:name`; `column:path` (a field of a VARIANT or JSON text) is not."""
-    text = script[name.start : name.end + 1]
-    if script[colon.start : colon.end + 1] != ":" or name.start != colon.end + 1:
+def _is_marker(before: _Word | None, colon: _Word, name: _Word) -> bool:
+    """Whether the two words are `:name`; `column:path` (a field of a VARIANT or JSON text) is not."""
+    if colon.text != ":" or name.start != colon.end or not _NAME.fullmatch(name.text):
         return False
-    if not (text[0].isalpha() or text[0] == "_") or not text.replace("_", "a").isalnum():
-        return False
-    if before is None or before.end + 1 != colon.start:
-        return True
-    end = script[before.end]
-    return not (end.isalnum() or end in "_`)]\"'")
-
-
-def _line(script: str, token: Token) -> int:
-    return script.count("\n", 0, token.start) + 1
+    return before is None or before.end != colon.start or not _PATH_BEFORE.fullmatch(before.text[-1])
 
 
 def _unclosed_line(script: str) -> int:

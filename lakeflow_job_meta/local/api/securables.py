@@ -32,11 +32,9 @@ class Securables:
 
     @property
     def registry(self) -> Registry:
-        """Schemas and tables; raises ApiError 503 without Spark."""
+        """Schemas and tables; raises ApiError 501 without Spark."""
         if self._registry is None:
-            raise ApiError(
-                503, "TEMPORARILY_UNAVAILABLE", "This workspace runs without Spark: it has no tables."
-            )
+            raise ApiError(501, "NOT_IMPLEMENTED", "This workspace runs without Spark: it has no tables.")
         return self._registry
 
     def require(self, kind: str, full_name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from starlette.routing import Route
 
-from lakeflow_job_meta.errors import LocalError
+from lakeflow_job_meta.errors import LakeflowJobMetaError, TablesUnavailable
 from lakeflow_job_meta.local.api.call import Call, Json, route
 from lakeflow_job_meta.local.api.column_types import column_type
 from lakeflow_job_meta.local.api.errors import ApiError, invalid
@@ -104,9 +104,7 @@ class StatementsApi:
     async def execute(self, call: Call) -> Json:
         sql = self._sql
         if sql is None:
-            raise ApiError(
-                503, "TEMPORARILY_UNAVAILABLE", "This workspace runs without Spark: it answers no SQL."
-            )
+            raise ApiError(501, "NOT_IMPLEMENTED", "This workspace runs without Spark: it answers no SQL.")
         text = call.required("statement")
         require_warehouse(call.required("warehouse_id"))
         self._warehouses.used()
@@ -171,7 +169,9 @@ class StatementsApi:
         statement.ended = statement.ended or self._clock()
         error = future.exception()
         if error is not None:
-            code = "BAD_REQUEST" if isinstance(error, LocalError) else "INTERNAL_ERROR"
+            code = "BAD_REQUEST" if isinstance(error, LakeflowJobMetaError) else "INTERNAL_ERROR"
+            if isinstance(error, TablesUnavailable):
+                code = "TEMPORARILY_UNAVAILABLE"
             message = str(error) or type(error).__name__
             return body | {"status": {"state": "FAILED", "error": {"error_code": code, "message": message}}}
         with self._lock:

@@ -13,7 +13,7 @@ from typing import Any
 from lakeflow_job_meta.local.runs import dependencies
 from lakeflow_job_meta.local.runs.notifications import note
 from lakeflow_job_meta.local.runs.processes import Stop
-from lakeflow_job_meta.local.runs.references import NO_INPUT, Scope, SecretMissing
+from lakeflow_job_meta.local.runs.references import NO_INPUT, Scope, SecretMissing, text_of
 from lakeflow_job_meta.local.runs.states import BLOCKED, PENDING, RUNNING, SUCCESS, State, ended, run_result
 from lakeflow_job_meta.local.runs.store import RunRecord, RunStore, TaskRecord
 from lakeflow_job_meta.local.runs.task_types import IN_PROCESSES, kind_of, run_task
@@ -99,7 +99,10 @@ class Execution:
                         self._task(key, finished)
                     else:
                         threading.Thread(
-                            target=self._task, args=(key, finished), name=f"task-{self._run.run_id}-{key}", daemon=True
+                            target=self._task,
+                            args=(key, finished),
+                            name=f"task-{self._run.run_id}-{key}",
+                            daemon=True,
                         ).start()
                 else:
                     ready.extend(_released(key, waiting, dependents))
@@ -115,7 +118,9 @@ class Execution:
         for key, task in self._tasks.items():
             if key not in self._rerun:
                 continue
-            needs = {item["task_key"] for item in task.get("depends_on") or []} & self._rerun & set(self._tasks)
+            needs = (
+                {item["task_key"] for item in task.get("depends_on") or []} & self._rerun & set(self._tasks)
+            )
             waiting[key] = needs
             for need in needs:
                 dependents.setdefault(need, []).append(key)
@@ -127,7 +132,9 @@ class Execution:
         if self._stop.reason:
             self._finish(record, stopped_state(self._stop.reason))
             return False
-        needs = [item["task_key"] for item in task.get("depends_on") or [] if item["task_key"] in self._records]
+        needs = [
+            item["task_key"] for item in task.get("depends_on") or [] if item["task_key"] in self._records
+        ]
         with self._lock:
             results = {need: self._records[need].state.result for need in needs}
             outcomes = {need: self._records[need].output.get("outcome", "") for need in needs}
@@ -159,16 +166,16 @@ class Execution:
             self._notify(task, record)
             if stop.reason or not _may_retry(task, record):
                 return record
-            record = self._next_attempt(task, record)
+            failed, record = record, self._next_attempt(record)
             interval = (task.get("min_retry_interval_millis") or 0) / 1000
             if task.get("max_retries") == -1:
                 interval = max(interval, _ENDLESS_RETRY_SECONDS)
-            before = self._store.task(record.run_id - 0) or record
-            if stop.wait(max(0.0, before.output.get("not_before", 0) + interval - self._clock())):
+            # The platform counts the interval from the start of the failed attempt.
+            if stop.wait(max(0.0, failed.start_time / 1000 + interval - self._clock())):
                 self._finish(record, stopped_state(stop.reason))
                 return record
 
-    def _next_attempt(self, task: Json, failed: TaskRecord) -> TaskRecord:
+    def _next_attempt(self, failed: TaskRecord) -> TaskRecord:
         record = TaskRecord(
             run_id=self._store.new_id(),
             job_run_id=failed.job_run_id,
@@ -237,7 +244,7 @@ class Execution:
             error = f"{type(e).__name__}: {e}"
             trace, code = "".join(traceback.format_exception(e)), "RUN_EXECUTION_ERROR"
         else:
-            return SUCCESS if not stop.reason else stopped_state(stop.reason)
+            return SUCCESS if not stop.reason else self._stopped(task, stop.reason)
         # The secrets are read anew: the task itself may have made one.
         redact = self._services.redactor()
         record.error, record.error_trace = redact(error), redact(trace)
@@ -247,12 +254,12 @@ class Execution:
 
     def _stopped(self, task: Json, reason: str) -> State:
         if reason == "timedout" and not self._stop.reason:
-            return State("TERMINATED", "TIMEDOUT", f"Task timed out after {task.get('timeout_seconds')} seconds.")
+            return State(
+                "TERMINATED", "TIMEDOUT", f"Task timed out after {task.get('timeout_seconds')} seconds."
+            )
         return stopped_state(reason)
 
     def _iterate(self, inner: Json, value: Any, index: int, parent: TaskRecord, stop: Stop) -> TaskRecord:
-        from lakeflow_job_meta.local.runs.references import text_of
-
         record = TaskRecord(
             run_id=self._store.new_id(),
             job_run_id=self._run.run_id,
@@ -314,12 +321,12 @@ class Execution:
         return State("TERMINATED", result, self._why(result))
 
     def _why(self, result: str) -> str:
-        failed = [record for record in self._records.values() if record.state.result == result]
-        first = min(failed, key=lambda record: record.end_time, default=None)
-        if first is None:
-            return ""
-        verb = {"FAILED": "failed", "TIMEDOUT": "timed out", "CANCELED": "was canceled"}.get(result, "failed")
-        return f"Task {first.task_key} {verb} with message: {first.state.message}"
+        for kind, verb in (("FAILED", "failed"), ("TIMEDOUT", "timed out"), ("CANCELED", "was canceled")):
+            found = [record for record in self._records.values() if record.state.result == kind]
+            if found and (kind == result or result == "FAILED"):
+                first = min(found, key=lambda record: record.end_time)
+                return f"Task {first.task_key} {verb} with message: {first.state.message}"
+        return ""
 
     def _now(self) -> int:
         return int(self._clock() * 1000)

@@ -71,9 +71,15 @@ def run_python_file(context: TaskContext) -> None:
     path = task["python_file"]
     file = context.services.file(path)
     if not file.is_file():
-        raise TaskFailure(f"Cannot read the python file {path}: it does not exist.", code="RESOURCE_NOT_FOUND")
+        raise TaskFailure(
+            f"Cannot read the python file {path}: it does not exist.", code="RESOURCE_NOT_FOUND"
+        )
     arguments = context.run.request.get("python_params") or task.get("parameters") or []
-    _run(context, {"kind": "file", "file": str(file), "arguments": [str(a) for a in arguments]}, cwd=file.parent)
+    _run(
+        context,
+        {"kind": "file", "file": str(file), "arguments": [str(a) for a in arguments]},
+        cwd=file.parent,
+    )
 
 
 def run_wheel(context: TaskContext) -> None:
@@ -151,7 +157,9 @@ def _run(context: TaskContext, order: Json, cwd: Path | None) -> Json:
     record.output["values"] = _values(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     if report is None:
-        raise TaskFailure(f"The Python process exited with {_ending(code)} before the task ended.", code="DRIVER_ERROR")
+        raise TaskFailure(
+            f"The Python process exited with {_ending(code)} before the task ended.", code="DRIVER_ERROR"
+        )
     if "error" in report:
         raise TaskFailure(report["error"], trace=report.get("trace", ""))
     return report

@@ -39,5 +39,7 @@ def run_task(context: TaskContext) -> None:
     kind = kind_of(context.task)
     runner = RUNNERS.get(kind)
     if runner is None:
-        raise refuse(f"the embedded workspace cannot run {kind or 'a task without a type'}; run it on Databricks")
+        raise refuse(
+            f"the embedded workspace cannot run {kind or 'a task without a type'}; run it on Databricks"
+        )
     runner(context)

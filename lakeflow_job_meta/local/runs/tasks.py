@@ -79,6 +79,7 @@ class Services:
         environment: variables for child processes: DATABRICKS_HOST, DATABRICKS_TOKEN, SPARK_REMOTE.
         processes: limits how many child processes run at once.
         statements: limits how many SQL tasks run at once.
+        workspace_id: of `{{workspace.id}}`.
     """
 
     folder: Folder
@@ -90,6 +91,7 @@ class Services:
     children: ChildRuns
     processes: threading.Semaphore
     statements: threading.Semaphore
+    workspace_id: str = ""
 
     def secret(self, scope: str, key: str) -> str | None:
         """A secret as text, None when it does not exist."""

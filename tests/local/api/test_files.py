@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from databricks.sdk.errors import AlreadyExists, BadRequest, InvalidParameterValue, NotFound
 
-NAMES = ["plain.yaml", "with space.yml", "quo'te\".txt", "hash#tag?.txt", "100%.txt", "umläut 😀.bin", "a+b&c=d;e.txt"]
+NAMES = [
+    "plain.yaml",
+    "with space.yml",
+    "quo'te\".txt",
+    "hash#tag?.txt",
+    "100%.txt",
+    "umläut 😀.bin",
+    "a+b&c=d;e.txt",
+]
 
 
 @pytest.fixture
@@ -28,7 +36,12 @@ def test_names_survive(client, plain, volume, name):
     client.files.upload(f"{volume}/sub/{name}", io.BytesIO(data))
     assert Path(plain.directory, volume.lstrip("/"), "sub", name).read_bytes() == data
     (entry,) = client.files.list_directory_contents(f"{volume}/sub")
-    assert (entry.name, entry.path, entry.file_size, entry.is_directory) == (name, f"{volume}/sub/{name}", 1000, False)
+    assert (entry.name, entry.path, entry.file_size, entry.is_directory) == (
+        name,
+        f"{volume}/sub/{name}",
+        1000,
+        False,
+    )
     assert abs(entry.last_modified / 1000 - time.time()) < 60
     assert client.files.download(entry.path).contents.read() == data
     metadata = client.files.get_metadata(entry.path)

@@ -26,7 +26,9 @@ def test_the_sdk_finds_its_way_from_the_environment(plain, monkeypatch):
 
 
 def test_every_answer_names_the_workspace(plain, client):
-    request = urllib.request.Request(f"{plain.host}/api/2.0/preview/scim/v2/Me", headers={"Authorization": f"Bearer {plain.token}"})
+    request = urllib.request.Request(
+        f"{plain.host}/api/2.0/preview/scim/v2/Me", headers={"Authorization": f"Bearer {plain.token}"}
+    )
     with urllib.request.urlopen(request) as response:
         assert int(response.headers["X-Databricks-Org-Id"]) == client.get_workspace_id()
 
@@ -48,7 +50,7 @@ def test_the_token_is_required(plain):
 
 
 def test_what_is_not_spoken_says_what_is(client):
-    with pytest.raises(NotFound, match="does not speak.*api/2.2/jobs") as caught:
+    with pytest.raises(NotFound, match=r"does not speak.*api/2.2/jobs") as caught:
         client.pipelines.get("x")
     assert caught.value.error_code == "ENDPOINT_NOT_FOUND"
 

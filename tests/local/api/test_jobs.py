@@ -70,7 +70,9 @@ def test_big_jobs_are_read_in_pages_of_a_hundred(client, unique):
 
 def test_list_filters_by_exact_name_without_case(client, unique):
     """`name` is exact and case-insensitive; tasks come only when they are asked for."""
-    ids = [client.jobs.create(name=f"Name {unique}{end}", tasks=[notebook("a")]).job_id for end in ("", "", "x")]
+    ids = [
+        client.jobs.create(name=f"Name {unique}{end}", tasks=[notebook("a")]).job_id for end in ("", "", "x")
+    ]
     found = list(client.jobs.list(name=f"nAME {unique}"))
     assert [job.job_id for job in found] == [ids[1], ids[0]]  # newest first
     assert not found[0].settings.tasks
@@ -118,7 +120,9 @@ def test_reset_replaces_and_keeps_run_as(client, unique):
 
 def test_update_merges_arrays_by_key_and_removes_fields(client, unique):
     """Top-level fields are replaced, arrays are merged by key, fields_to_remove takes fields and tasks away."""
-    cluster = jobs.JobCluster(job_cluster_key="c", new_cluster=compute.ClusterSpec(spark_version="15.4", num_workers=1))
+    cluster = jobs.JobCluster(
+        job_cluster_key="c", new_cluster=compute.ClusterSpec(spark_version="15.4", num_workers=1)
+    )
     job_id = client.jobs.create(
         name=unique,
         tags={"a": "1", "b": "2"},
@@ -128,7 +132,9 @@ def test_update_merges_arrays_by_key_and_removes_fields(client, unique):
     ).job_id
     client.jobs.update(
         job_id,
-        new_settings=jobs.JobSettings(tags={"c": "3"}, tasks=[notebook("b", timeout_seconds=9), notebook("n")]),
+        new_settings=jobs.JobSettings(
+            tags={"c": "3"}, tasks=[notebook("b", timeout_seconds=9), notebook("n")]
+        ),
         fields_to_remove=["description", "tasks/a"],
     )
     settings = client.jobs.get(job_id).settings
@@ -141,7 +147,9 @@ def test_update_merges_arrays_by_key_and_removes_fields(client, unique):
 
 def test_a_refused_update_changes_nothing(client, unique):
     """A change that would make the job wrong leaves it as it was."""
-    job_id = client.jobs.create(name=unique, tasks=[notebook("a"), notebook("b", depends_on=[jobs.TaskDependency("a")])]).job_id
+    job_id = client.jobs.create(
+        name=unique, tasks=[notebook("a"), notebook("b", depends_on=[jobs.TaskDependency("a")])]
+    ).job_id
     with pytest.raises(InvalidParameterValue, match="depends_on"):
         client.jobs.update(job_id, fields_to_remove=["tasks/a"])
     assert len(client.jobs.get(job_id).settings.tasks) == 2
@@ -182,7 +190,7 @@ def test_a_run_job_task_may_not_lead_back(client, unique):
         ids.append(client.jobs.create(name=f"{unique}{level}", tasks=[run_job(ids[-1])]).job_id)
     with pytest.raises(InvalidParameterValue, match="3 levels"):
         client.jobs.create(name=f"{unique}4", tasks=[run_job(ids[-1])])
-    with pytest.raises(InvalidParameterValue, match="cycle|levels"):
+    with pytest.raises(InvalidParameterValue, match=r"cycle|levels"):
         client.jobs.update(ids[2], new_settings=jobs.JobSettings(tasks=[run_job(ids[3])]))
     with pytest.raises(InvalidParameterValue, match="cycle"):
         client.jobs.update(ids[0], new_settings=jobs.JobSettings(tasks=[run_job(ids[0])]))

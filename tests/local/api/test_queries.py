@@ -43,7 +43,9 @@ def test_every_field_survives(client, unique):
 def test_update_changes_only_what_the_mask_names(client, unique):
     made = create(client, unique, description="old", tags=["t"])
     changed = client.queries.update(
-        made.id, "query_text,description", query=sql.UpdateQueryRequestQuery(query_text="select 2", tags=["no"])
+        made.id,
+        "query_text,description",
+        query=sql.UpdateQueryRequestQuery(query_text="select 2", tags=["no"]),
     )
     assert changed.query_text == "select 2"
     assert changed.description is None

@@ -6,8 +6,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from databricks.sdk.errors import InvalidParameterValue, NotFound
-from databricks.sdk.errors.platform import TemporarilyUnavailable
+from databricks.sdk.errors import InvalidParameterValue, NotFound, platform
 from databricks.sdk.service import sql
 
 from lakeflow_job_meta.errors import LocalError
@@ -48,8 +47,7 @@ def session():
 def statements(session, tmp_path_factory):
     folder = Folder.at(tmp_path_factory.mktemp("statements"))
     folder.prepare()
-    spark = SimpleNamespace(remote="", sql=session, registry=None)
-    app = build(folder, Database(folder.state), "t0ken", spark=spark)
+    app = build(folder, Database(folder.state), "t0ken", sql=session)
     with serving(app, "t0ken", str(folder.root)) as connection:
         yield client_of(connection).statement_execution
 
@@ -70,7 +68,9 @@ def test_a_result_has_a_manifest_and_rows_of_text(statements, session):
 
 def test_parameters_are_named_and_typed(statements, session):
     item = sql.StatementParameterListItem
-    statements.execute_statement("1", "local", parameters=[item("a", type="INT", value="5"), item("b"), item("c", value="x'y")])
+    statements.execute_statement(
+        "1", "local", parameters=[item("a", type="INT", value="5"), item("b"), item("c", value="x'y")]
+    )
     assert session.calls[-1][1] == {"a": ("5", "INT"), "b": (None, "STRING"), "c": ("x'y", "STRING")}
     with pytest.raises(InvalidParameterValue, match="duplicate"):
         statements.execute_statement("1", "local", parameters=[item("a"), item("a")])
@@ -104,7 +104,10 @@ def test_an_error_is_a_failed_statement(statements):
     assert found.status.state == State.FAILED
     assert found.status.error.error_code == sql.ServiceErrorCode.BAD_REQUEST
     assert "TABLE_OR_VIEW_NOT_FOUND" in found.status.error.message
-    assert statements.execute_statement("break", "local").status.error.error_code == sql.ServiceErrorCode.INTERNAL_ERROR
+    assert (
+        statements.execute_statement("break", "local").status.error.error_code
+        == sql.ServiceErrorCode.INTERNAL_ERROR
+    )
 
 
 def test_waiting(statements, session):
@@ -149,5 +152,5 @@ def test_wrong_calls_are_refused(statements, client):
     ):
         with pytest.raises(InvalidParameterValue):
             statements.execute_statement("1", "local", **wrong)
-    with pytest.raises(TemporarilyUnavailable, match="without Spark"):
+    with pytest.raises(platform.NotImplemented, match="without Spark"):
         client.statement_execution.execute_statement("1", "local")

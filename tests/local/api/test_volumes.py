@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from databricks.sdk.errors import AlreadyExists, BadRequest, InvalidParameterValue, NotFound
-from databricks.sdk.errors.platform import ResourceAlreadyExists, TemporarilyUnavailable
+from databricks.sdk.errors import AlreadyExists, BadRequest, InvalidParameterValue, NotFound, platform
+from databricks.sdk.errors.platform import ResourceAlreadyExists
 from databricks.sdk.service import catalog
 
 
@@ -63,11 +63,17 @@ def test_grants(client, schema):
 
     change = catalog.PermissionsChange
     read, write = catalog.Privilege.READ_VOLUME, catalog.Privilege.WRITE_VOLUME
-    client.grants.update("volume", name, changes=[change(principal="a", add=[read, write]), change(principal="b", add=[read])])
+    client.grants.update(
+        "volume", name, changes=[change(principal="a", add=[read, write]), change(principal="b", add=[read])]
+    )
     assert shown() == {"a": ["READ_VOLUME", "WRITE_VOLUME"], "b": ["READ_VOLUME"]}
-    client.grants.update("VOLUME", name, changes=[change(principal="a", remove=[write]), change(principal="b", remove=[read])])
+    client.grants.update(
+        "VOLUME", name, changes=[change(principal="a", remove=[write]), change(principal="b", remove=[read])]
+    )
     assert shown() == {"a": ["READ_VOLUME"]}
-    client.grants.update("catalog", "main", changes=[change(principal="a", add=[catalog.Privilege.USE_CATALOG])])
+    client.grants.update(
+        "catalog", "main", changes=[change(principal="a", add=[catalog.Privilege.USE_CATALOG])]
+    )
     (effective,) = client.grants.get_effective("volume", name).privilege_assignments
     assert {(p.privilege.value, p.inherited_from_name) for p in effective.privileges} == {
         ("READ_VOLUME", None),
@@ -85,7 +91,9 @@ def test_tags(client, schema):
     api = client.entity_tag_assignments
 
     def tag(key, value="v"):
-        return catalog.EntityTagAssignment(entity_type="volumes", entity_name=name, tag_key=key, tag_value=value)
+        return catalog.EntityTagAssignment(
+            entity_type="volumes", entity_name=name, tag_key=key, tag_value=value
+        )
 
     api.create(tag("Sensitivity", "high"))
     with pytest.raises(AlreadyExists):
@@ -111,5 +119,5 @@ def test_tags(client, schema):
 
 
 def test_without_spark_there_are_no_tables(client):
-    with pytest.raises(TemporarilyUnavailable, match="without Spark"):
+    with pytest.raises(platform.NotImplemented, match="without Spark"):
         list(client.schemas.list("main"))
