@@ -7,7 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ class Runtime:
 
     tables: Any
     workspace: Any
-    volumes: Any = FuseVolumes(None)
+    volumes: Any = field(default_factory=lambda: FuseVolumes(None))
     spark: Any = None
 
     def clock(self) -> datetime:

@@ -36,6 +36,11 @@ VALUES: dict[str, Any] = {
     "git_url": "https://example.com/repo.git",
     "interval": 2,
     "table_names": ["main.sales.orders"],
+    "JobParameterDefinition.name": "parameter_name",
+    "task_key": "inner",
+    "job_cluster_key": "main_cluster",
+    "environment_key": "main_environment",
+    "git_provider": "gitHub",
 }
 
 #: Task types: every field of Task that holds a type's own settings.
@@ -50,29 +55,43 @@ COMMON_TASK_FIELDS = tuple(
 JOB_FIELDS = tuple(field.name for field in fields(jobs.JobSettings) if field.name != "tasks")
 
 
+#: Fields of which the platform takes one at a time, by class.
+EXCLUSIVE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "Task": (TASK_FIELDS, ("environment_key", "job_cluster_key", "existing_cluster_id", "new_cluster")),
+    "SqlTask": (("query", "file", "alert", "dashboard"),),
+    "PythonWheelTask": (("named_parameters", "parameters"),),
+    "TriggerSettings": (("file_arrival", "periodic", "table_update", "model"),),
+    "JobRunAs": (("user_name", "service_principal_name", "group_name"),),
+    "GitSource": (("git_branch", "git_tag", "git_commit"),),
+    "Library": (("whl", "jar", "egg", "cran", "maven", "pypi", "requirements"),),
+    "Environment": (("environment_version", "client", "base_environment"),),
+    "ClusterSpec": (("num_workers", "autoscale"),),
+}
+
+
 def plain(kind: Any) -> Any:
     """`X` of Optional[X]."""
     arguments = [argument for argument in typing.get_args(kind) if argument is not type(None)]
     return arguments[0] if typing.get_origin(kind) is typing.Union and len(arguments) == 1 else kind
 
 
-def _value(kind: Any, owner: str, name: str, above: tuple[type, ...]) -> Any:
+def _value(kind: Any, owner: str, name: str, above: tuple[type, ...], pick: int | None) -> Any:
     for key in (f"{owner}.{name}", name):
         if key in VALUES:
             return VALUES[key]
     kind = plain(kind)
     origin = typing.get_origin(kind)
     if origin is list:
-        inner = _value(typing.get_args(kind)[0], owner, name, above)
+        inner = _value(typing.get_args(kind)[0], owner, name, above, pick)
         return None if inner is None else [inner]
     if origin is dict:
-        inner = _value(typing.get_args(kind)[1], owner, name, above)
+        inner = _value(typing.get_args(kind)[1], owner, name, above, pick)
         return None if inner is None else {f"{name}_key": inner}
     if isinstance(kind, type):
         if issubclass(kind, enum.Enum):
             return next(iter(kind)).value
         if is_dataclass(kind):
-            return None if kind in above else full(kind, above)
+            return None if kind in above else full(kind, above, pick)
         if kind is bool:
             return True
         if kind in (int, float):
@@ -82,16 +101,34 @@ def _value(kind: Any, owner: str, name: str, above: tuple[type, ...]) -> Any:
     return {"any": [1, "two"]}
 
 
-def full(cls: type, above: tuple[type, ...] = ()) -> JsonObject:
-    """A wire object of `cls` with every field set; classes within themselves are left out."""
+def full(cls: type, above: tuple[type, ...] = (), pick: int | None = None) -> JsonObject:
+    """A wire object of `cls` with every field set; classes within themselves are left out.
+
+    Args:
+        pick: None for all fields at once; else of fields that exclude each other the one of this number.
+    """
     hints = typing.get_type_hints(cls)
-    values = {f.name: _value(hints[f.name], cls.__name__, f.name, (*above, cls)) for f in fields(cls)}
+    names = [f.name for f in fields(cls)]
+    for group in EXCLUSIVE.get(cls.__name__, ()) if pick is not None else ():
+        there = [name for name in group if name in names and plain(hints[name]) not in above]
+        names = [name for name in names if name not in group or name == there[pick % len(there)]]
+    values = {name: _value(hints[name], cls.__name__, name, (*above, cls), pick) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def field_value(cls: type, name: str) -> Any:
+def variants(make: typing.Callable[[int], Any]) -> list[Any]:
+    """The different results of `make(0)`, `make(1)`, ...: together they have every field."""
+    found: list[Any] = []
+    for number in range(len(TASK_FIELDS)):
+        one = make(number)
+        if one not in found:
+            found.append(one)
+    return found
+
+
+def field_value(cls: type, name: str, pick: int | None = None) -> Any:
     """A full value for one field of `cls`."""
-    return _value(typing.get_type_hints(cls)[name], cls.__name__, name, (cls,))
+    return _value(typing.get_type_hints(cls)[name], cls.__name__, name, (cls,), pick)
 
 
 def paths(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -18,8 +18,9 @@ from lakeflow_job_meta.ports import CallCount, Workspace
 #: Seconds that the SDK spends on repeating one call, and on waiting for one answer.
 RETRY_SECONDS = 120
 HTTP_SECONDS = 60
-#: Seconds for the SDK's look at the host when a client is made: a host that is down must not block for minutes.
-PROBE_SECONDS = 10
+#: The same for the SDK's look at the host when a client is made: a host that is down must not block for minutes.
+PROBE_RETRY_SECONDS = 3
+PROBE_HTTP_SECONDS = 10
 
 
 class _Identity:
@@ -47,9 +48,14 @@ def workspace_client(**given: Any) -> WorkspaceClient:
     """
     options = {name: value for name, value in given.items() if value is not None}
     retry = options.pop("retry_timeout_seconds", RETRY_SECONDS)
-    options.setdefault("http_timeout_seconds", HTTP_SECONDS)
+    http = options.pop("http_timeout_seconds", HTTP_SECONDS)
     try:
-        config = Config(retry_timeout_seconds=PROBE_SECONDS, product="lakeflow-job-meta", **options)
+        config = Config(
+            retry_timeout_seconds=PROBE_RETRY_SECONDS,
+            http_timeout_seconds=min(http, PROBE_HTTP_SECONDS),
+            product="lakeflow-job-meta",
+            **options,
+        )
     except ValueError as error:
         raise UsageError(
             "no way to log in to a Databricks workspace: set DATABRICKS_HOST and DATABRICKS_TOKEN, name a profile of "
@@ -57,6 +63,7 @@ def workspace_client(**given: Any) -> WorkspaceClient:
             f" ({_reason(error)})"
         ) from error
     config.retry_timeout_seconds = retry
+    config.http_timeout_seconds = http
     return WorkspaceClient(config=config)
 
 

@@ -28,6 +28,9 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 #: Further attempts after a 500, 502 or 504 where repeating is safe, with 1, 2, ... seconds between.
 SERVER_ERROR_REPEATS = 2
+#: Further attempts of the call that asks who is calling.
+FIRST_CALL_REPEATS = 2
+ME = "/api/2.0/preview/scim/v2/Me"
 
 
 class _NoRepeat(Clock):
@@ -118,18 +121,25 @@ class Calls:
             return answer
 
     def who(self) -> tuple[str, str]:
-        """(workspace id, user name of the caller) from one call.
+        """(workspace id, user name of the caller) from one call, which is short of patience: it is the first that
+        shows a wrong host or token.
 
         A workspace that does not tell its id is known by its host.
         """
-        me = self._safe(
-            "GET",
-            "/api/2.0/preview/scim/v2/Me",
-            "ask who is calling",
-            response_headers=["X-Databricks-Org-Id"],
-        )
-        given = self._config.workspace_id or me.get("X-Databricks-Org-Id")
-        return str(given or self.host), str(me.get("userName") or "")
+        what = "ask the workspace who is calling"
+        for attempt in range(FIRST_CALL_REPEATS + 1):
+            self._no_repeat.rewind()
+            try:
+                me = self._send(self._api_once, "GET", ME, response_headers=["X-Databricks-Org-Id"])
+            except errors.CALL_ERRORS as error:
+                cause = errors.root(error)
+                if attempt < FIRST_CALL_REPEATS and errors.passing(cause):
+                    self._clock.sleep(self._wait(cause, attempt + 1) or attempt + 1.0)
+                    continue
+                raise errors.translate(error, what, write=False) from error
+            given = self._config.workspace_id or me.get("X-Databricks-Org-Id")
+            return str(given or self.host), str(me.get("userName") or "")
+        raise AssertionError("unreachable")  # pragma: no cover
 
     @staticmethod
     def _wait(error: BaseException, attempt: int) -> float | None:
@@ -150,13 +160,10 @@ class Calls:
         body: JsonObject | None = None,
         subject: str = "",
         write: bool = False,
-        response_headers: list[str] | None = None,
     ) -> JsonObject:
         for attempt in range(SERVER_ERROR_REPEATS + 1):
             try:
-                answer = self._send(
-                    self._api, method, path, query=query, body=body, response_headers=response_headers
-                )
+                answer = self._send(self._api, method, path, query=query, body=body)
             except errors.CALL_ERRORS as error:
                 if attempt < SERVER_ERROR_REPEATS and errors.repeatable(error):
                     self._clock.sleep(attempt + 1 + _jitter())

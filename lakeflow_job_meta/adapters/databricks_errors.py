@@ -205,3 +205,10 @@ def repeatable(error: BaseException) -> bool:
     return isinstance(error, requests.RequestException) and not isinstance(
         error, (requests.ConnectionError, requests.Timeout)
     )
+
+
+def passing(error: BaseException) -> bool:
+    """Whether the same call may well succeed a moment later."""
+    if isinstance(error, DatabricksError):
+        return status(error) in (429, 500, 503, 504)
+    return isinstance(error, requests.RequestException)

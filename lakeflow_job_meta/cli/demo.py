@@ -177,7 +177,8 @@ def _logging_to(log: Path) -> Iterator[None]:
 
 
 def _ending(console: Console, folder: Path, seconds: float) -> None:
-    shown = shlex.quote(os.path.relpath(folder))
+    here = Path.cwd()
+    shown = shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
     table = "--control-table main.demo.etl_control"
     console.print()
     console.rule(f"[bold green]done in {seconds:.0f} s", align="left")
@@ -188,7 +189,7 @@ def _ending(console: Console, folder: Path, seconds: float) -> None:
         ("what is there", f"lakeflow-job-meta status {table} --local {shown}"),
         ("the tables", f'lakeflow-job-meta local sql --dir {shown} "SELECT * FROM gold.demo.daily_sales"'),
         ("run it again", f"lakeflow-job-meta run sales {table} --local {shown}"),
-        ("stop it", f"lakeflow-job-meta local stop --dir {shown}"),
+        ("stop it again", f"lakeflow-job-meta local stop --dir {shown}"),
     ):
         console.print(f"  {text:<15}{command}", markup=False, soft_wrap=True)
     console.print(f"  {'the volume':<15}{shown}/Volumes/main/demo/metadata", markup=False, soft_wrap=True)

@@ -92,11 +92,13 @@ class Demo:
         from rich.padding import Padding
         from rich.table import Table
 
-        table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        if title:
+            self.say(f"    {title}:")
+        table = Table(*columns, box=box.SIMPLE_HEAD)
         for row in rows:
             cells = (display.styled("" if cell is None else str(cell), str(cell)) for cell in row)
             table.add_row(*cells)
-        self.console.print(Padding(table, (0, 0, 0, 4)))
+        self.console.print(Padding(table, (0, 0, 0, 4), expand=False))
 
     def show_rows(self, title: str, sql: str) -> list[tuple[Any, ...]]:
         """What Spark answers to `sql`, as a table."""

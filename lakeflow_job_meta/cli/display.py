@@ -85,6 +85,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     table = Table(
         box=box.SIMPLE_HEAD if target.is_terminal else None,
         pad_edge=False,
+        show_header=any(columns),
         title=title or None,
         title_justify="left",
         header_style="bold",
@@ -146,6 +147,11 @@ def print_applied(result: ApplyResult) -> None:
     unchanged = result.plan.summary["unchanged"]
     counts += [f"{unchanged} unchanged"] if unchanged else []
     target.print(styled(f"applied: {', '.join(counts) or 'no module'}; calls that wrote: {result.writes}"))
+
+
+def count(number: int, word: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def seconds(value: float) -> str:

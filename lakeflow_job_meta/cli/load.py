@@ -28,7 +28,9 @@ def load(ctx: click.Context, given: Given, paths: tuple[str, ...], take_over: bo
         problems = [errors.problem_json(problem) for problem in done.problems]
         display.print_json({"files": len(done.records), "changed": done.changed, "errors": problems})
     else:
-        click.echo(f"loaded: {done.changed} rows changed in {given.table}")
+        click.echo(f"loaded: {display.count(done.changed, 'row')} changed in {given.table}")
+        for note in done.notes:
+            errors.warn(note)
         if done.problems:
             errors.report(MetadataError(done.problems, changed=done.changed), json=False, debug=False)
     ctx.exit(1 if done.problems else 0)

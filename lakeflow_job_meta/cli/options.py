@@ -89,12 +89,6 @@ def _output(ctx: click.Context, param: click.Parameter, value: str) -> bool:
     return value == "json"
 
 
-def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    root = ctx.find_root().command
-    if value and hasattr(root, "debug"):
-        root.debug = True
-
-
 def _compose(*options: Callable[[F], F]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for option in reversed(options):
@@ -115,7 +109,7 @@ format_option: Callable[[F], F] = _compose(
         help="With json stdout holds only JSON.",
         is_eager=True,
     ),
-    click.option("--debug", is_flag=True, expose_value=False, hidden=True, callback=_debug, is_eager=True),
+    click.option("--debug", is_flag=True, expose_value=False, hidden=True),
 )
 variables_option: Callable[[F], F] = click.option(
     "--var",

@@ -124,8 +124,10 @@ def apply(
         display.print_json({**result.as_json(), "errors": rest, "rows_loaded": load.changed if load else 0})
     else:
         if load is not None:
-            click.echo(f"loaded: {load.changed} rows changed")
+            click.echo(f"loaded: {display.count(load.changed, 'row')} changed")
+            _show_notes(load.notes)
         display.print_applied(result)
+        _show_notes(result.plan.notes)
         _show_file_problems(load)
     ctx.exit(1 if rest else result.exit_code)
 
@@ -185,6 +187,11 @@ def _show_file_problems(load: Load | None) -> None:
     for problem in load.problems if load else ():
         if not problem.module:
             display.console().print(display.styled(f"! refused {problem}", "refused"), soft_wrap=True)
+
+
+def _show_notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        errors.warn(note)
 
 
 @contextmanager

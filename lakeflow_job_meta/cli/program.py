@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "schema": ("schema:schema", "Print the JSON Schema of the YAML files."),
     "load": ("load:load", "Write YAML files into the control table."),
     "plan": ("plan:plan", "Show what apply would do; exit code 2 when there is something."),
-    "apply": ("apply:apply", "Make the workspace's jobs equal to the control table."),
+    "apply": ("plan:apply", "Make the workspace's jobs equal to the control table."),
     "run": ("run:run", "Run a module's job and follow it to its end."),
     "status": ("status:status", "Show modules, jobs, last runs and errors."),
     "monitor": ("monitor:monitor", "Keep jobs equal to tables and files, in a loop."),
@@ -74,7 +74,8 @@ class Program(click.Group):
         **extra: Any,
     ) -> Any:
         """As click's, with our exit codes and messages instead of click's."""
-        self.debug = bool(os.environ.get("LAKEFLOW_JOB_META_DEBUG"))
+        words = sys.argv[1:] if args is None else args
+        self.debug = "--debug" in words or bool(os.environ.get("LAKEFLOW_JOB_META_DEBUG"))
         self.json = False
         if not standalone_mode:
             return super().main(args, prog_name or NAME, complete_var, standalone_mode=False, **extra)
@@ -112,16 +113,13 @@ def _leave_pipe() -> None:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(lakeflow_job_meta.__version__, prog_name=NAME)
-@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
-@click.pass_context
-def program(ctx: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an unexpected error.")
+def program() -> None:
     """Rows in a Delta control table become Databricks Jobs, and stay equal to them.
 
     Without --local a command works on the workspace that the Databricks SDK is configured for
     (DATABRICKS_HOST and so on, or a profile); with --local DIR on an embedded workspace in a folder.
     """
-    assert isinstance(ctx.command, Program)
-    ctx.command.debug |= debug
 
 
 def run(arguments: Sequence[str] | None) -> NoReturn:

@@ -58,7 +58,9 @@ def run(
             _started(run_id, json=given.json)
             return
         with _screen(module, run_id) as show:
-            ended = opened.orchestrator.follow(run_id, show, timeout_seconds=timeout)
+            ended = opened.orchestrator.follow(
+                run_id, show, poll_seconds=0.3 if given.local else 2.0, timeout_seconds=timeout
+            )
         tasks = [_task(opened, task) for task in ended.tasks]
     result = outcome(ended)
     if given.json:

@@ -33,10 +33,11 @@ class Session:
     @cached_property
     def runtime(self) -> Runtime:
         """Tables, volumes and workspace, connected when they are first used."""
-        from lakeflow_job_meta import runtime
+        from lakeflow_job_meta import runtime, settings
 
         given = self.given
         table = given.table
+        settings.resolve(given.flags, os.environ)  # a wrong one is told before anything is started
         if given.local is not None:
             enter_local(given.local)
         profile = None if given.local else given.profile
@@ -44,20 +45,20 @@ class Session:
 
     @cached_property
     def manager(self) -> MetadataManager:
+        connected = self.runtime
         from lakeflow_job_meta.metadata_manager import MetadataManager
 
-        manager = MetadataManager(str(self.given.table), runtime=self.runtime)
+        manager = MetadataManager(connected.control_table, runtime=connected)
         if self._create and self.given.local is not None:
             manager.ensure_exists()
         return manager
 
     @cached_property
     def orchestrator(self) -> JobOrchestrator:
+        connected = self.manager.runtime if self._create and self.given.local else self.runtime
         from lakeflow_job_meta.orchestrator import JobOrchestrator
 
-        if self._create and self.given.local is not None:
-            _ = self.manager
-        return JobOrchestrator(str(self.given.table), runtime=self.runtime)
+        return JobOrchestrator(connected.control_table, runtime=connected)
 
 
 @contextmanager

@@ -51,11 +51,11 @@ def validate(ctx: click.Context, paths: tuple[str, ...], variables: dict[str, st
         for problem in found.problems:
             click.echo(errors.printable(str(problem)))
         counts = ", ".join(
-            _count(number, word)
+            display.count(number, word)
             for number, word in ((found.files, "file"), (found.modules, "module"), (found.sources, "source"))
         )
         if found.problems:
-            click.echo(f"{counts}: {_count(len(found.problems), 'error')}", err=True)
+            click.echo(f"{counts}: {display.count(len(found.problems), 'error')}", err=True)
         else:
             click.echo(f"ok: {counts}")
     ctx.exit(1 if found.problems else 0)
@@ -136,7 +136,3 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as e:
         raise UsageError(f"cannot read {path}: {e.strerror}") from e
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -229,8 +229,8 @@ class _Decision:
         claims: dict[str, list[str]] = {}
         for path, file in self.files.items():
             modules: Iterable[str] = file.modules
-            if file.rejected:
-                modules = self.records[path].keys if path in self.records else ()
+            if (file.rejected or file.incomplete) and path in self.records:
+                modules = [*modules, *self.records[path].keys]
             for module in dict.fromkeys(modules):
                 claims.setdefault(module, []).append(path)
         if not self.hand:
@@ -258,7 +258,7 @@ class _Decision:
                 self._refuse(path, module, f'module "{module}" belongs to {", ".join(sorted(volume))}, a file of a '
                              "volume: edit it there, or add --take-over")  # fmt: skip
         for path in read:
-            if self.files[path].rejected or module in self.refused[path]:
+            if self._unsound(self.files[path], module):
                 self._keep(path, module, holders)
             else:
                 self._accept(path, module, holders)
@@ -315,19 +315,36 @@ class _Decision:
                 if source not in kept:
                     self._deactivate(module, source)
         if self.hand:
-            # it falls back to the volume's file that it was taken from: read that one again
+            given_back = {source: mark for record in losing for source, mark in record.keys[module].items()}
             for record in staying:
                 if not record.hand:
-                    held = self.untouched.get(record.path, record)
-                    keys = {**held.keys, module: {}}
-                    self.untouched[record.path] = replace(held, keys=keys, sha256="", modified_at=0)
+                    self._fall_back(record, module, given_back)
+
+    def _fall_back(self, record: FileRecord, module: str, given_back: Hashes) -> None:
+        """The module was taken over from this file of a volume and is its own again: have it read anew.
+
+        Rows that are other in the table now lose their hash, so that they are written.
+        """
+        held = self.untouched.get(record.path, record)
+        marks = {
+            source: mark if given_back.get(source) == mark else ""
+            for source, mark in record.keys[module].items()
+        }
+        keys = {**held.keys, module: marks}
+        self.untouched[record.path] = replace(held, keys=keys, sha256="", modified_at=0)
 
     def _releases(self, record: FileRecord, module: str) -> bool:
         """Whether the file of this record gave the module up: it is gone, or names it no more."""
         if record.path in self.gone:
             return True
         file = self.files.get(record.path)
-        return file is not None and not file.rejected and module not in file.modules
+        if file is None or file.rejected or file.incomplete:
+            return False
+        return module not in file.modules
+
+    def _unsound(self, file: MetadataFile, module: str) -> bool:
+        """Whether nothing of the module can be taken from this file, or it may hold more than can be read."""
+        return file.rejected or module in self.refused[file.path] or module not in file.modules
 
     def _own(self, path: str, module: str) -> Hashes:
         record = self.records.get(path)

@@ -6,12 +6,12 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+from lakeflow_job_meta import names
 from lakeflow_job_meta.errors import MetadataError, Place, Problem
 from lakeflow_job_meta.jobs.desired import QUERY_REFERENCE, JsonObject
 from lakeflow_job_meta.jobs.queries import QUERY_FIELDS, is_inline, parameter_text
 from lakeflow_job_meta.metadata.definition import SourceDefinition
 from lakeflow_job_meta.metadata.task_types import TASK_TYPES
-from lakeflow_job_meta.names import TableName
 
 PACKAGE_NAME = "lakeflow_job_meta"
 ENTRY_POINT = "lakeflow-job-meta-task"
@@ -32,7 +32,7 @@ class TaskContext:
     """
 
     module_name: str
-    control_table: TableName
+    control_table: names.TableName
     warehouse_id: str | None
     package: str
 
@@ -61,6 +61,9 @@ def render_task(source: SourceDefinition, task_key: str, context: TaskContext) -
     else:
         api_key = task_type.api_key or f"{source.task_type}_task"
         task[api_key] = copy.deepcopy(source.settings)
+        inner = task[api_key].get("task") if api_key == "for_each_task" else None
+        if inner is not None:
+            inner["task_key"] = names.task_key(inner.get("task_key") or f"{source.source_id}_iteration")
         if api_key == "notebook_task":
             _add_notebook_parameters(task[api_key], source, context)
         elif api_key == "sql_task" and not task[api_key].get("warehouse_id"):

@@ -6,7 +6,8 @@ resets). Paths below `/local/` are neither counted nor troubled. A rule::
     {"method": "POST", "path": "/api/2.2/jobs/create", "nth": 3, "reset": "after"}
 
 Which calls (all must fit): `method` (any when missing), `path` (a prefix), `nth` (only the n-th fitting
-call, from 1), `probability` (0 to 1, with `seed`), `count` (at most so many times).
+call, from 1), `probability` (0 to 1, with `seed`), `more_than` with `within_seconds` (only calls beyond
+that rate: with status 429 it is the platform's rate limit), `count` (at most so many times).
 What happens: `delay_ms` first, then one of `status` (with `retry_after` seconds, `error_code`, `message`),
 `html` (an HTML page with `status`, 502 when missing), `reset` (`before` the call is handled, or `after` it
 was carried out), `hang` (`after`: carried out, and never answered until the client gives up or
@@ -20,8 +21,9 @@ import random
 import socket
 import struct
 import threading
-from collections import Counter
-from collections.abc import MutableMapping
+import time
+from collections import Counter, deque
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +43,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "nth": int,
     "probability": (int, float),
     "seed": int,
+    "more_than": int,
+    "within_seconds": (int, float),
     "count": int,
     "delay_ms": (int, float),
     "status": int,
@@ -70,6 +74,8 @@ class Rule:
     fitting: int = 0
     applied: int = 0
     chance: random.Random = field(default_factory=random.Random)
+    passed: deque[float] = field(default_factory=deque)
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self.chance.seed(self.spec.get("seed", 0))
@@ -86,8 +92,20 @@ class Rule:
             return False
         if "probability" in spec and self.chance.random() >= spec["probability"]:
             return False
+        if "more_than" in spec and not self._exceeds(spec["more_than"], spec.get("within_seconds", 1.0)):
+            return False
         self.applied += 1
         return True
+
+    def _exceeds(self, most: int, seconds: float) -> bool:
+        """Whether `most` calls have passed within the last seconds; a call that passes is noted."""
+        now = self.clock()
+        while self.passed and self.passed[0] <= now - seconds:
+            self.passed.popleft()
+        if len(self.passed) >= most:
+            return True
+        self.passed.append(now)
+        return False
 
 
 class Faults:

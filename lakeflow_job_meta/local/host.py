@@ -19,6 +19,7 @@ import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lakeflow_job_meta import __version__
 from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.connection import Connection
 from lakeflow_job_meta.local.faults import TRANSPORT, Faults
@@ -94,10 +95,13 @@ class Host:
         lock = ServerLock(self._folder)
         if not lock.acquire(LOCK_SECONDS):
             raise AnotherIsUp(f"the workspace of {self._folder.root} is up already; stop it first")
+        signals = {name: signal.signal(name, self._on_signal) for name in (signal.SIGTERM, signal.SIGINT)}
         try:
             self._run(lock, on_ready)
         finally:
             lock.release()
+            for name, handler in signals.items():
+                signal.signal(name, handler)
 
     def _run(self, lock: ServerLock, on_ready: Callable[[Connection], None] | None) -> None:
         database = Database(self._folder.state)
@@ -131,7 +135,7 @@ class Host:
             )
             self._serve(app, listener, lock, connection, on_ready)
         finally:
-            _die_if_stuck()
+            deadline = _die_if_stuck()
             listener.close()
             if self._runs is not None:
                 self._runs.stop()
@@ -140,6 +144,7 @@ class Host:
             if self._spark is not None:
                 self._spark.stop()
             database.close()
+            deadline.cancel()
 
     def _start_spark(self, memory: _Memory, token: str, catalogs: Sequence[str]) -> str:
         if not self._with_spark:
@@ -197,8 +202,6 @@ class Host:
             backlog=2048,
         )
         self._server = _Server(config, ready, self._watch(lock))
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: self._end())
         self._server.run(sockets=[listener])
 
     async def _watch(self, lock: ServerLock) -> None:
@@ -223,8 +226,6 @@ class Host:
         )
 
     def _health(self, catalogs: Sequence[str]) -> dict[str, Any]:
-        from lakeflow_job_meta import __version__
-
         return {
             "version": __version__,
             "directory": str(self._folder.root),
@@ -234,6 +235,12 @@ class Host:
             "busy": self._is_busy(),
             "idle_seconds": self._idle_seconds,
         }
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self._server is None:
+            # Still starting: what was started is ended on the way out.
+            raise SystemExit(0)
+        self._end()
 
     def _end(self) -> None:
         if self._server is not None:
@@ -348,7 +355,7 @@ def _free(port: int) -> int:
     return port
 
 
-def _die_if_stuck() -> None:
+def _die_if_stuck() -> threading.Timer:
     def die() -> None:
         sys.stderr.write("a part of the workspace did not end in time: leaving without it\n")
         sys.stderr.flush()
@@ -357,3 +364,4 @@ def _die_if_stuck() -> None:
     timer = threading.Timer(END_SECONDS, die)
     timer.daemon = True
     timer.start()
+    return timer

@@ -10,13 +10,18 @@ import logging
 import os
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 
+import orjson
+
+from lakeflow_job_meta import __version__
 from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.connection import Connection, is_alive, recorded
 from lakeflow_job_meta.local.folder import Folder
@@ -54,7 +59,8 @@ def ensure_up(
 
     Args:
         directory: the folder, made when missing.
-        catalogs: catalogs beside main, bronze, silver and gold; a workspace that lacks one is restarted.
+        catalogs: catalogs beside main, bronze, silver and gold; a workspace that lacks one is restarted
+            when it is not busy.
         port: HTTP port; 0 for the one used last when it is free, else any.
         idle_seconds: for a process that is started now; 0 for never.
         with_spark: False starts it without SQL (for tests that need none).
@@ -66,13 +72,13 @@ def ensure_up(
     folder = Folder.at(directory)
     connection = find(directory)
     if connection is not None:
-        missing = _missing_catalogs(connection, catalogs or ())
-        if not missing:
+        why = _why_restart(connection, catalogs or ())
+        if not why:
             return connection
         if connection.ask("GET", "/local/health").get("busy"):
             raise LocalError(
-                f"the workspace of {folder.root} is up without the catalog {missing[0]!r}, and it is busy:"
-                " wait for its runs (or pause its jobs), stop it, and try again"
+                f"the workspace of {folder.root} is up {why}, and it is busy: wait for its runs"
+                " (or pause its jobs), stop it, and try again"
             )
         stop(directory)
     folder.prepare()
@@ -182,11 +188,13 @@ def reset(directory: Directory) -> None:
         lock.release()
 
 
-def _missing_catalogs(connection: Connection, wanted: Sequence[str]) -> list[str]:
-    if not wanted:
-        return []
-    there = connection.ask("GET", "/local/health").get("catalogs", [])
-    return [name for name in wanted if name.lower() not in there]
+def _why_restart(connection: Connection, catalogs: Sequence[str]) -> str:
+    """What a workspace that is up lacks, empty when nothing."""
+    health = connection.ask("GET", "/local/health")
+    if health.get("version") != __version__:
+        return f"with version {health.get('version')} of this package, not {__version__}"
+    missing = [name for name in catalogs if name.lower() not in health.get("catalogs", [])]
+    return f"without the catalog {missing[0]!r}" if missing else ""
 
 
 def _start(folder: Folder, arguments: list[str]) -> Connection:
@@ -227,8 +235,9 @@ def _spawn(folder: Folder, arguments: list[str]) -> subprocess.Popen[bytes]:
         for name, value in os.environ.items()
         if not name.startswith(("DATABRICKS_", "SPARK_", "LAKEFLOW_JOB_META_"))
     }
-    package_root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
+    root = str(Path(__file__).resolve().parents[2])
+    if not _is_installed(root):
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     fd = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
@@ -244,6 +253,21 @@ def _spawn(folder: Folder, arguments: list[str]) -> subprocess.Popen[bytes]:
         raise LocalError(f"cannot start a process for the workspace of {folder.root}: {e}") from e
     finally:
         os.close(fd)
+
+
+def _is_installed(root: str) -> bool:
+    """Whether a fresh interpreter finds this very package.
+
+    Only if not, PYTHONPATH says where it is: tasks inherit that, and it would hide what their own
+    environments bring.
+    """
+    if root in {*site.getsitepackages(), site.getusersitepackages()}:
+        return True
+    try:
+        origin = metadata.distribution("lakeflow-job-meta").read_text("direct_url.json") or "{}"
+    except metadata.PackageNotFoundError:
+        return False
+    return bool(orjson.loads(origin).get("url") == Path(root).as_uri())
 
 
 def _log_tail(folder: Folder, lines: int = 15) -> str:

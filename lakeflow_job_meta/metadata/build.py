@@ -13,7 +13,7 @@ from lakeflow_job_meta.metadata.limits import check_limits
 from lakeflow_job_meta.metadata.places import Places
 from lakeflow_job_meta.metadata.problems import Problems
 from lakeflow_job_meta.metadata.rows import JOB_ROW, SETTINGS_MODULE, Row
-from lakeflow_job_meta.metadata.sources import define_source
+from lakeflow_job_meta.metadata.sources import Judged, define_source
 from lakeflow_job_meta.metadata.suggestions import quoted, shown
 from lakeflow_job_meta.names import task_key
 from lakeflow_job_meta.settings import Settings
@@ -61,7 +61,7 @@ def define(
     variables = dict(settings.variables)
     part = JobPart()
     retired = False
-    sources: list[SourceDefinition] = []
+    judged: list[Judged] = []
     inactive = {row.source_id or "" for row in rows if not row.active}
     unusable = set(broken)
     for row in rows:
@@ -75,13 +75,14 @@ def define(
                 if source is None:
                     unusable.add(row.source_id or "")
                 else:
-                    sources.append(source)
-    sources.sort(key=lambda source: (source.execution_order, source.source_id))
+                    judged.append(source)
+    judged.sort(key=lambda one: (one.definition.execution_order, one.definition.source_id))
+    sources = [one.definition for one in judged]
     if not retired:
         _check_keys(sources, problems)
         check_edges(sources, inactive, unusable, problems)
-        warehouse = None if open_settings else settings.for_module("default_warehouse_id", part.options)
-        check_limits(part, sources, warehouse, problems, demand_warehouse=not open_settings)
+        warehouse = True if open_settings else settings.for_module("default_warehouse_id", part.options)
+        check_limits(part, judged, warehouse, problems)
     if problems:
         return Defined(None, problems.listed())
     active = bool(sources) and not retired
@@ -101,9 +102,17 @@ def _check_name(module: str, problems: Problems) -> None:
     if not module or module.isspace():
         problems.add("", ("module_name",), "module_name is empty: give the module a name")
     elif module == SETTINGS_MODULE or module.startswith("__"):
-        problems.add("", ("module_name",), f"module_name {quoted(module)} is reserved: choose one that does not start with __")
+        problems.add(
+            "",
+            ("module_name",),
+            f"module_name {quoted(module)} is reserved: choose one that does not start with __",
+        )
     elif "}" in module or "{" in module:
-        problems.add("", ("module_name",), f"module_name {quoted(module)} must not have braces: ${{module.NAME}} could not name it")
+        problems.add(
+            "",
+            ("module_name",),
+            f"module_name {quoted(module)} must not have braces: ${{module.NAME}} could not name it",
+        )
     elif len(module.encode("utf-8", "surrogatepass")) > 4096:
         problems.add("", ("module_name",), "module_name is longer than 4096 bytes")
 

@@ -95,7 +95,7 @@ def _decode(data: bytes) -> str:
         raise _Refused(message, *_position(before, len(before))) from e
     bad = _BAD_CHARACTER.search(text)
     if bad:
-        message = f"the character U+{ord(bad[0]):04X} is not allowed in YAML: remove it, or write \"\\u{ord(bad[0]):04x}\""
+        message = f'the character U+{ord(bad[0]):04X} is not allowed in YAML: remove it, or write "\\u{ord(bad[0]):04x}"'
         raise _Refused(message, *_position(text, bad.start()))
     return text
 
@@ -249,13 +249,17 @@ class _Builder:
     def _alias(self, event: Any) -> None:
         place = _place(event)
         if event.anchor not in self._anchors:
-            raise _Refused(f"undefined alias *{event.anchor}: put a text that starts with * in quotes", *place)
+            raise _Refused(
+                f"undefined alias *{event.anchor}: put a text that starts with * in quotes", *place
+            )
         value, size = self._anchors[event.anchor]
         if size < 0:
             raise _Refused(f"the alias *{event.anchor} stands inside what it names", *place)
         self._expansion += size
         if self._expansion > MAX_EXPANSION:
-            message = f"aliases write this file out to more than {MAX_EXPANSION} characters: write fewer of them"
+            message = (
+                f"aliases write this file out to more than {MAX_EXPANSION} characters: write fewer of them"
+            )
             raise _Refused(message, *place)
         frame = self._frames[-1] if self._frames else None
         if frame is not None and frame.key is None and not frame.merging and type(frame.container) is YamlMap:

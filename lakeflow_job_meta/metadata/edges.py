@@ -6,14 +6,17 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from itertools import groupby
 
 from lakeflow_job_meta.metadata.definition import SourceDefinition
-from lakeflow_job_meta.metadata.problems import Problems
+from lakeflow_job_meta.metadata.problems import Part, Problems
 from lakeflow_job_meta.metadata.suggestions import hint, quoted
 
 _PART = ("transformation_config", "depends_on")
 
 
 def check_edges(
-    sources: Sequence[SourceDefinition], inactive: Collection[str], broken: Collection[str], problems: Problems
+    sources: Sequence[SourceDefinition],
+    inactive: Collection[str],
+    broken: Collection[str],
+    problems: Problems,
 ) -> None:
     """Judge what the sources of a module, in order, wait for.
 
@@ -26,7 +29,7 @@ def check_edges(
         seen: set[tuple[str, str]] = set()
         for index, edge in enumerate(source.task.get("depends_on") or ()):
             name, outcome = edge.get("task_key"), edge.get("outcome")
-            part = (*_PART, index)
+            part: Part = (*_PART, index)
             me = quoted(source.source_id)
             if name is None:
                 continue  # a problem already
@@ -35,11 +38,23 @@ def check_edges(
             elif name in broken:
                 pass
             elif name in inactive:
-                problems.add(source.source_id, part, f"source {me} depends on source {quoted(name)}, which is inactive: activate it, or take it out of depends_on")
+                problems.add(
+                    source.source_id,
+                    part,
+                    f"source {me} depends on source {quoted(name)}, which is inactive: activate it, or take it out of depends_on",
+                )
             elif name not in known:
-                problems.add(source.source_id, part, f"source {me} depends on unknown source {quoted(name)}{hint(name, known)}")
+                problems.add(
+                    source.source_id,
+                    part,
+                    f"source {me} depends on unknown source {quoted(name)}{hint(name, known)}",
+                )
             elif outcome is not None and known[name].task_type != "condition":
-                problems.add(source.source_id, part, f"outcome is only for dependencies on condition sources, and {quoted(name)} is a {known[name].task_type} source")
+                problems.add(
+                    source.source_id,
+                    part,
+                    f"outcome is only for dependencies on condition sources, and {quoted(name)} is a {known[name].task_type} source",
+                )
             if (name, outcome or "") in seen:
                 problems.add(source.source_id, part, f"source {me} names {quoted(name)} twice in depends_on")
             seen.add((name, outcome or ""))
@@ -47,8 +62,8 @@ def check_edges(
     if cycle:
         names = [node for node in cycle if isinstance(node, str)]
         start = names[0]
-        part = _PART if "depends_on" in known[start].task else ("execution_order",)
-        problems.add(start, part, f"sources wait for one another in a circle: {_chain(cycle)}")
+        where: Part = _PART if "depends_on" in known[start].task else ("execution_order",)
+        problems.add(start, where, f"sources wait for one another in a circle: {_chain(cycle)}")
 
 
 def _graph(
@@ -62,7 +77,9 @@ def _graph(
         for source in members:
             if "depends_on" in source.task:
                 edges = [edge.get("task_key") for edge in source.task["depends_on"] or ()]
-                graph[source.source_id] = [name for name in edges if name in known and name != source.source_id]
+                graph[source.source_id] = [
+                    name for name in edges if name in known and name != source.source_id
+                ]
             else:
                 graph[source.source_id] = [] if before is None else [before]
         graph[order] = [source.source_id for source in members]

@@ -86,16 +86,22 @@ def _variables(top: YamlMap, report: Report) -> tuple[dict[str, str], tuple[str,
         return {}, ()
     values: dict[str, str] = {}
     for name, declaration in variables.items():
-        at = ("variables", name)
+        at: tuple[str, ...] = ("variables", name)
         if not NAME.fullmatch(name):
             report(at, f"{quoted(name)} cannot be a variable: use letters, digits, _ and -", True)
         default = declaration
         if isinstance(declaration, dict):
             for key in declaration:
                 if key in ("lookup", "type"):
-                    report((*at, key), f"{key} is not read: give the variable a text as its default, or pass --var {name}=VALUE", True)
+                    report(
+                        (*at, key),
+                        f"{key} is not read: give the variable a text as its default, or pass --var {name}=VALUE",
+                        True,
+                    )
                 elif key not in ("default", "description"):
-                    report((*at, key), f"unknown key {quoted(key)}{hint(key, ('default', 'description'))}", True)
+                    report(
+                        (*at, key), f"unknown key {quoted(key)}{hint(key, ('default', 'description'))}", True
+                    )
             default, at = declaration.get("default"), (*at, "default")
         if default is not None:
             text, wrong = _text(default)
@@ -135,7 +141,13 @@ def check_defaults(value: Any, at: tuple[str | int, ...], report: Report, *, job
     judge(shape("defaults"), value, found)
     for finding in found:
         path = tokens(finding.path)
-        if finding.kind == "unknown" or path in ((), ("job",), ("transformation_config",), ("source_config",), ("target_config",)):
+        if finding.kind == "unknown" or path in (
+            (),
+            ("job",),
+            ("transformation_config",),
+            ("source_config",),
+            ("target_config",),
+        ):
             message = finding.message
             if path == ("source_id",):
                 message = "source_id cannot be a default: every source has its own"

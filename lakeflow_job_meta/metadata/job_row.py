@@ -29,7 +29,11 @@ class JobPart:
 def read_job_row(row: Row, variables: dict[str, str], problems: Problems) -> JobPart:
     """The job row's content; what is wrong with it is added to `problems`."""
     if (row.source_type or JOB_SOURCE_TYPE) != JOB_SOURCE_TYPE:
-        problems.add(JOB_ROW, ("source_type",), f'the row {JOB_ROW} must have source_type "job", not {quoted(row.source_type or "")}')
+        problems.add(
+            JOB_ROW,
+            ("source_type",),
+            f'the row {JOB_ROW} must have source_type "job", not {quoted(row.source_type or "")}',
+        )
     value = read_config(row, CONFIG, variables, problems)
     if value is None:
         return JobPart()
@@ -57,5 +61,7 @@ def _permission(index: int, entry: JsonObject, problems: Problems) -> None:
     if len(named) != 1:
         found = f"it names {' and '.join(named)}" if named else "it names none"
         problems.add(
-            JOB_ROW, (CONFIG, "permissions", index), f"a permission names one of {', '.join(_PRINCIPALS)}; {found}"
+            JOB_ROW,
+            (CONFIG, "permissions", index),
+            f"a permission names one of {', '.join(_PRINCIPALS)}; {found}",
         )

@@ -54,7 +54,9 @@ class Problems:
     def findings(self, source_id: str, part: Part, found: Iterable[Finding]) -> None:
         """Add what judging a part of a row by its shape has found."""
         for finding in found:
-            self.add(source_id, (*part, *tokens(finding.path)), finding.message, at_key=finding.kind == "unknown")
+            self.add(
+                source_id, (*part, *tokens(finding.path)), finding.message, at_key=finding.kind == "unknown"
+            )
 
     def listed(self) -> tuple[Problem, ...]:
         """Every problem, in order of place."""

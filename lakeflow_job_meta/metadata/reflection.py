@@ -12,6 +12,7 @@ import enum
 import inspect
 import json
 import sys
+import types
 import typing
 from importlib import metadata
 from pathlib import Path
@@ -89,7 +90,7 @@ class _Reflector:
 
     def _type(self, hint: Any) -> JsonObject:
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-        if origin is typing.Union:
+        if origin in (typing.Union, types.UnionType):
             (inner,) = (argument for argument in arguments if argument is not type(None))
             return self._type(inner)
         if origin is list:

@@ -53,8 +53,6 @@ def read_object(text: str | None) -> tuple[dict[str, Any], str]:
     """The object that a config holds (NULL and empty text: an empty one), and what is wrong with it (empty: nothing)."""
     if text is None or not text or text.isspace():
         return {}, ""
-    if not isinstance(text, str):
-        return {}, f"must be JSON text, not {shown(text)}"
     try:
         if text.count("{") + text.count("[") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
             raise _Wrong(f"nested deeper than {MAX_DEPTH} levels")

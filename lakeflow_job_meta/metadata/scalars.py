@@ -12,7 +12,11 @@ import re
 from typing import Any
 
 _BOOLEAN_WORDS = re.compile(r"(?i:y|n|yes|no|on|off)")
-_TRUE, _FALSE, _NULL = ("true", "True", "TRUE"), ("false", "False", "FALSE"), ("", "~", "null", "Null", "NULL")
+_TRUE, _FALSE, _NULL = (
+    ("true", "True", "TRUE"),
+    ("false", "False", "FALSE"),
+    ("", "~", "null", "Null", "NULL"),
+)
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(_TRUE, True),
     **dict.fromkeys(_FALSE, False),
@@ -44,7 +48,10 @@ def plain(text: str) -> tuple[Any, str]:
     if text[0] not in _STARTS:
         if len(text) <= 3 and _BOOLEAN_WORDS.fullmatch(text):
             meant = "true" if text.lower() in ("y", "yes", "on") else "false"
-            return text, f'plain {text} is a boolean to YAML 1.1: write "{text}" in quotes for the text, or {meant}'
+            return (
+                text,
+                f'plain {text} is a boolean to YAML 1.1: write "{text}" in quotes for the text, or {meant}',
+            )
         return text, ""
     if len(text) > 400:
         return text, ""

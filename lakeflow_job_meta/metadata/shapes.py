@@ -199,9 +199,11 @@ def _object(wanted: Shape, value: Any, findings: list[Finding], path: Path) -> A
         if result is not inner:
             changed = dict(value) if changed is None else changed
             changed[key] = result
-    for key in wanted.required:
-        if value.get(key) is None:
-            findings.append(Finding(path, f"{quoted(key)} is missing", "missing", key))
+    findings.extend(
+        Finding(path, f"{quoted(key)} is missing", "missing", key)
+        for key in wanted.required
+        if value.get(key) is None
+    )
     return value if changed is None else changed
 
 

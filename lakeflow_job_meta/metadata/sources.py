@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from lakeflow_job_meta.metadata.definition import SourceDefinition
@@ -16,6 +17,23 @@ from lakeflow_job_meta.metadata.variables import resolve
 JsonObject = dict[str, Any]
 
 CONFIG = "transformation_config"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A sound source: its definition, and the transformation_config that it was made from."""
+
+    definition: SourceDefinition
+    config: JsonObject
+
+    def part(self, *at: str | int) -> tuple[str | int, ...]:
+        """Where a key of the definition's settings stands in the row."""
+        api_key = TASK_TYPES[self.definition.task_type].api_key
+        if api_key is None or (at and at[0] in self.config):
+            return (CONFIG, *at)
+        return (CONFIG, api_key, *at)
+
+
 _SQL_SHAPED = ("sql_query", "sql_file")
 
 
@@ -32,7 +50,7 @@ def read_config(row: Row, column: str, variables: dict[str, str], problems: Prob
     return found
 
 
-def define_source(row: Row, variables: dict[str, str], problems: Problems) -> SourceDefinition | None:
+def define_source(row: Row, variables: dict[str, str], problems: Problems) -> Judged | None:
     """The definition of one active source; None when it has problems."""
     source_id = row.source_id or ""
     order = row.execution_order
@@ -57,7 +75,7 @@ def define_source(row: Row, variables: dict[str, str], problems: Problems) -> So
     if "depends_on" in task:
         task["depends_on"] = _dependencies(source_id, task["depends_on"], problems)
     assert order is not None
-    return SourceDefinition(
+    definition = SourceDefinition(
         source_id=source_id,
         source_type=row.source_type or "",
         execution_order=order,
@@ -67,6 +85,7 @@ def define_source(row: Row, variables: dict[str, str], problems: Problems) -> So
         source_config=configs["source_config"] or {},
         target_config=configs["target_config"] or {},
     )
+    return Judged(definition, judged)
 
 
 def _identity(row: Row, problems: Problems) -> bool:
@@ -82,7 +101,10 @@ def _identity(row: Row, problems: Problems) -> bool:
     if not source_id or source_id.isspace():
         wrong("source_id", "source_id is empty: give every source a name that is unique in its module")
     elif source_id.startswith("__"):
-        wrong("source_id", f"source_id {quoted(source_id)} is reserved: names that start with __ belong to {JOB_ROW} and the like")
+        wrong(
+            "source_id",
+            f"source_id {quoted(source_id)} is reserved: names that start with __ belong to {JOB_ROW} and the like",
+        )
     order = row.execution_order
     if order is None:
         wrong("execution_order", "execution_order is missing: give the number of the stage, 1 for the first")
@@ -104,7 +126,11 @@ def _task_type(source_id: str, config: JsonObject, problems: Problems) -> TaskTy
         return None
     if not isinstance(name, str) or name not in TASK_TYPES:
         shortened = name.removesuffix("_task") if isinstance(name, str) else ""
-        near_text = f' (did you mean "{shortened}"?)' if shortened in TASK_TYPES and shortened != name else hint(name, TASK_TYPES, listed=40)
+        near_text = (
+            f' (did you mean "{shortened}"?)'
+            if shortened in TASK_TYPES and shortened != name
+            else hint(name, TASK_TYPES, listed=40)
+        )
         problems.add(source_id, (CONFIG, "task_type"), f"unknown task_type {shown(name)}{near_text}")
         return None
     return TASK_TYPES[name]
@@ -143,7 +169,9 @@ def _better(finding: Finding, task_type: TaskType) -> str:
     return finding.message
 
 
-def _settings(source_id: str, task_type: TaskType, judged: JsonObject, problems: Problems) -> JsonObject | None:
+def _settings(
+    source_id: str, task_type: TaskType, judged: JsonObject, problems: Problems
+) -> JsonObject | None:
     """The task type's own settings in one object."""
     if task_type.ours:
         return {key: judged[key] for key in task_type.keys if key in judged}
@@ -176,7 +204,7 @@ def _settings(source_id: str, task_type: TaskType, judged: JsonObject, problems:
 def _flatten_sql(name: str, settings: JsonObject, wrong: Any) -> None:
     """`query.query_id` and `file.path` to where the definition has them, and exactly one of what may run."""
     if name == "sql_query":
-        kinds = [key for key in ("sql_query", "query_id", "query") if key in settings]
+        kinds: list[str] = [key for key in ("sql_query", "query_id", "query") if key in settings]
         nested = settings.pop("query", None)
         if nested is not None:
             settings.setdefault("query_id", nested["query_id"])
@@ -202,9 +230,17 @@ def _dependencies(source_id: str, given: list[Any], problems: Problems) -> list[
         edge: JsonObject = {"task_key": item} if isinstance(item, str) else dict(item)
         name = edge.pop("source_id", None)
         if name is not None and edge.get("task_key", name) != name:
-            problems.add(source_id, (CONFIG, "depends_on", index), "source_id and task_key name different sources: keep one")
+            problems.add(
+                source_id,
+                (CONFIG, "depends_on", index),
+                "source_id and task_key name different sources: keep one",
+            )
         edge["task_key"] = name if name is not None else edge.get("task_key")
         if edge["task_key"] is None:
-            problems.add(source_id, (CONFIG, "depends_on", index), 'a dependency needs "source_id": the source to wait for')
+            problems.add(
+                source_id,
+                (CONFIG, "depends_on", index),
+                'a dependency needs "source_id": the source to wait for',
+            )
         edges.append(edge)
     return edges

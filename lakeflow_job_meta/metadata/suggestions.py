@@ -14,7 +14,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """` (did you mean "x"?)` when one of the known words is close, else nothing."""
     if not isinstance(word, str) or not word or len(word) > 200:
         return ""
-    by_fold = {}
+    by_fold: dict[str, str] = {}
     for name in known:
         by_fold.setdefault(name.lower(), name)
     close = difflib.get_close_matches(word.lower(), list(by_fold), n=1, cutoff=0.6)

@@ -66,9 +66,7 @@ def resolve_text(text: str, values: Mapping[str, str], declared: Iterable[str] =
 def _unknown(name: str, values: Mapping[str, str], declared: Iterable[str]) -> str:
     known = {*values, *declared}
     if name in known:
-        return (
-            f"variable {quoted(name)} has no value: give it a default under variables, or pass --var {name}=VALUE"
-        )
+        return f"variable {quoted(name)} has no value: give it a default under variables, or pass --var {name}=VALUE"
     remedy = hint(name, known) or ": declare it under variables, or pass --var " + name + "=VALUE"
     return f"unknown variable {quoted(name)}{remedy}"
 

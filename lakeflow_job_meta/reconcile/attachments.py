@@ -7,9 +7,10 @@ from typing import Any
 
 from lakeflow_job_meta.control.records import QueryRecord
 from lakeflow_job_meta.jobs.desired import DesiredJob, DesiredQuery
-from lakeflow_job_meta.ports import RemoteQuery
+from lakeflow_job_meta.jobs.permissions import expected
 from lakeflow_job_meta.reconcile.actions import Change
 from lakeflow_job_meta.reconcile.diff import diff, merge
+from lakeflow_job_meta.reconcile.rules import CREATE_ONLY
 from lakeflow_job_meta.reconcile.state import ModuleState, QueryWork
 
 JsonObject = dict[str, Any]
@@ -34,7 +35,7 @@ def decide_attachments(state: ModuleState, desired: DesiredJob, *, enforce: bool
     changes: list[Change] = []
     left: list[Change] = []
     for query in desired.queries:
-        done, found, kept = _query(state, desired, query, by_source.get(query.source_id), enforce)
+        done, found, kept = _query(state, query, by_source.get(query.source_id), enforce)
         work += [done] if done else []
         changes += found
         left += kept
@@ -49,7 +50,7 @@ def decide_attachments(state: ModuleState, desired: DesiredJob, *, enforce: bool
 
 
 def _query(
-    state: ModuleState, desired: DesiredJob, query: DesiredQuery, record: QueryRecord | None, enforce: bool
+    state: ModuleState, query: DesiredQuery, record: QueryRecord | None, enforce: bool
 ) -> tuple[QueryWork | None, list[Change], list[Change]]:
     path = f"queries[{query.source_id}]"
     remote = state.queries.get(record.query_id) if state.queries is not None and record else None
@@ -57,29 +58,27 @@ def _query(
     if record is None or not record.query_id or lost:
         behind_back = bool(record and record.query_id)
         change = Change(path, None, query.settings["display_name"], drift=behind_back)
-        return QueryWork(query.source_id, query.settings, permissions=desired.permissions), [change], []
+        return QueryWork(query.source_id, query.settings, permissions=query.permissions), [change], []
     applied = record.applied or {}
-    intended = diff(applied.get("settings"), query.settings, path=path, pattern="queries[]")
-    actual = _shown(remote, query) if remote else applied.get("settings")
-    found = _marked(diff(actual, query.settings, path=path, pattern="queries[]"), intended)
+    wanted = _comparable(query.settings, query)
+    intended = diff(_comparable(applied.get("settings"), query), wanted, path=path, pattern="queries[]")
+    actual = _comparable(remote.settings if remote else applied.get("settings"), query)
+    found = _marked(diff(actual, wanted, path=path, pattern="queries[]"), intended)
     held = (state.query_permissions or {}).get(record.query_id)
     entries, changes, left = _entries(
-        held, applied.get("permissions") or [], desired.permissions, f"{path}.permissions", enforce
+        held, applied.get("permissions") or [], query.permissions, f"{path}.permissions", enforce
     )
     if not enforce and not intended:
         left, found = [*found, *left], []
     if not found and entries is None:
         return None, changes, left
-    return (
-        QueryWork(query.source_id, query.settings, record.query_id, bool(found), entries),
-        [*found, *changes],
-        left,
-    )
+    done = QueryWork(query.source_id, query.settings, record.query_id, bool(found), entries)
+    return done, [*found, *changes], left
 
 
-def _shown(remote: RemoteQuery, query: DesiredQuery) -> JsonObject:
-    """Of the workspace's query only the fields that we set."""
-    return {name: remote.settings.get(name) for name in query.settings}
+def _comparable(settings: JsonObject | None, query: DesiredQuery) -> JsonObject:
+    """Of a saved query only the fields that we set and that can be changed later."""
+    return {name: (settings or {}).get(name) for name in query.settings if name not in CREATE_ONLY}
 
 
 def _entries(
@@ -96,16 +95,11 @@ def _entries(
     intended = diff(applied, list(wanted), path=path, pattern="permissions")
     if held is None:
         return (wanted if intended else None), intended, []
-    names_owner = any(entry.get("level") == "IS_OWNER" for entry in wanted)
-    current = [entry for entry in held if names_owner or entry.get("level") != "IS_OWNER"]
-    target = (
-        list(wanted)
-        if enforce
-        else merge(applied or list(wanted), list(wanted), current, pattern="permissions")
-    )
+    current, aim = list(held), expected(wanted, held)
+    target = aim if enforce else merge(applied or aim, aim, current, pattern="permissions")
     changes = _marked(diff(current, target, path=path, pattern="permissions"), intended)
     written = {change.path for change in changes}
-    left = [c for c in diff(current, list(wanted), path=path, pattern="permissions") if c.path not in written]
+    left = [c for c in diff(current, aim, path=path, pattern="permissions") if c.path not in written]
     return (tuple(target) if changes else None), changes, left
 
 

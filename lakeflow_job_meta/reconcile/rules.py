@@ -13,6 +13,9 @@ from typing import Any, Final
 #: Stands for "whatever the server says" in a server default.
 ANY: Final = object()
 
+#: Fields of a saved query that hold for its creation only: the API moves no query.
+CREATE_ONLY: Final = ("parent_path",)
+
 #: The blocks that start a job by themselves; each has a pause_status.
 TRIGGERS: Final = ("schedule", "trigger", "continuous")
 

@@ -261,9 +261,7 @@ class Survey:
             if row.query_id in (queries or {})
         ]
         query_permissions = observe_permissions(self._workspace, "queries", query_ids, parallel)
-        job_ids = {
-            name: record.job_id for name, record in self._records.items() if record.job_id is not None
-        }
+        job_ids = {name: record.job_id for name, record in self._records.items() if record.job_id is not None}
         for module, found in seen.items():
             if found.job is not None:
                 job_ids[module] = found.job.job_id

@@ -273,6 +273,28 @@ class TestLogin:
         )
         assert connect(client_for(server.host)).workspace_id == "123"
 
+    def test_a_host_that_is_down_is_said_soon(self, clock):
+        """The first call has little patience: a wrong host must not look like a hang."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            host = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(Unavailable, match=r"connection refused.*DATABRICKS_HOST"):
+            connect(client_for(host, clock))
+        assert clock.now - 1000 < 15
+
+    def test_a_busy_workspace_is_asked_again(self, server, clock):
+        me = {"userName": "me@x"}
+        server.will("/api/2.0/preview/scim/v2/Me", status=429, headers={"Retry-After": "4"})
+        server.will("/api/2.0/preview/scim/v2/Me", status=500)
+        server.will("/api/2.0/preview/scim/v2/Me", body=me, headers={"X-Databricks-Org-Id": "5"})
+        assert connect(client_for(server.host, clock)).workspace_id == "5"
+
+    def test_a_wrong_token_is_said_at_once(self, server):
+        server.will("/api/2.0/preview/scim/v2/Me", status=401, body={"message": "Invalid access token"})
+        with pytest.raises(PermissionDenied, match=r"Invalid access token.*DATABRICKS_TOKEN"):
+            connect(client_for(server.host))
+        assert len(server.requests) == 1
+
     def test_a_known_workspace_id_costs_no_call(self, workspace, server):
         assert workspace.workspace_id == "42"
         assert server.requests == []

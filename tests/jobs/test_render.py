@@ -279,6 +279,17 @@ class TestOurs:
         )
 
 
+class TestForEach:
+    @pytest.mark.parametrize(
+        ("given", "key"),
+        [({}, "jeder_Tag_iteration"), ({"task_key": "a b"}, "a_b"), ({"task_key": "x-1"}, "x-1")],
+    )
+    def test_the_inner_task_has_a_key_that_the_platform_takes(self, given, key):
+        settings = {"inputs": "[1]", "task": {**given, "notebook_task": {"notebook_path": "/n"}}}
+        task = tasks(module(source("jeder Tag", 1, "for_each", settings)))["jeder_Tag"]
+        assert task["for_each_task"]["task"] == {"task_key": key, "notebook_task": {"notebook_path": "/n"}}
+
+
 class TestReferences:
     def test_required_modules_are_named(self):
         definition = module(

@@ -10,6 +10,7 @@ from databricks.sdk.errors import DatabricksError, InternalError
 from databricks.sdk.errors.platform import TemporarilyUnavailable, TooManyRequests
 
 from lakeflow_job_meta.errors import LocalError
+from lakeflow_job_meta.local.faults import Rule
 from lakeflow_job_meta.local.folder import Folder
 from lakeflow_job_meta.local.server import build
 from lakeflow_job_meta.local.state import Database
@@ -123,6 +124,17 @@ def test_chance_is_seeded(connection, client, unique):
     (rule,) = connection.ask("GET", "/local/faults")["rules"]
     assert rule["fitting"] == 20
     assert rule["applied"] == first.count("x")
+
+
+def test_a_rate_limit(unique):
+    """Calls beyond the rate are struck, others pass."""
+    now = 0.0
+    rule = Rule({"more_than": 3, "within_seconds": 1.0, "status": 429}, clock=lambda: now)
+    struck = []
+    for step in range(10):
+        now = step * 0.2
+        struck.append(rule.fits("GET", "/x"))
+    assert struck == [False, False, False, True, True, False, False, False, True, True]
 
 
 def test_calls_are_counted_by_what_they_wrote(connection, client, unique):

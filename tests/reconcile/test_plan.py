@@ -276,7 +276,7 @@ def test_permissions_are_planned_and_drift_in_them_too() -> None:
         state(want, job(), recorded(want), permissions=(owner, {"group_name": "eng", "level": "CAN_VIEW"}))
     )
     assert [(c.path, c.drift) for c in drifted.changes] == [("permissions[group_name=eng].level", True)]
-    assert work(drifted).permissions == entries
+    assert work(drifted).permissions == (*entries, owner), "the owner stays"
     assert work(drifted).settings is None
 
 

@@ -27,7 +27,7 @@ _ENDLESS_RETRY_SECONDS = 1.0
 """A task that is retried for ever is not retried more often than this."""
 _NEVER_RETRIED = "INVALID_RUN_CONFIGURATION"
 
-STOPPED = State("INTERNAL_ERROR", "FAILED", "The workspace stopped while the run was under way.")
+STOPPED = State("INTERNAL_ERROR", "FAILED", "workspace stopped: its process ended while the run was under way")
 _STOPS = {
     "canceled": State("TERMINATED", "CANCELED", "Run was canceled."),
     "timedout": State("TERMINATED", "TIMEDOUT", "Run timed out."),

@@ -28,6 +28,14 @@ def _arrow_type(text: str) -> Any:
     return simple[text]
 
 
+def _arrow_value(value: Any, kind: str) -> Any:
+    if value is None:
+        return None
+    if kind == "timestamp":
+        return value * 1000
+    return list(dict(value).items()) if kind == "map<string,string>" else value
+
+
 def relation(columns: Columns, rows: Iterable[Sequence[Any]] = ()) -> Relation:
     """A relation with these rows; without columns it is what a statement without a result gives.
 
@@ -46,11 +54,7 @@ def relation(columns: Columns, rows: Iterable[Sequence[Any]] = ()) -> Relation:
     values = list(zip(*rows, strict=True)) or [()] * len(columns)
     arrays = []
     for (_, kind), column in zip(columns, values, strict=True):
-        if kind == "timestamp":
-            column = tuple(None if value is None else value * 1000 for value in column)
-        elif kind == "map<string,string>":
-            column = tuple(None if value is None else list(dict(value).items()) for value in column)
-        arrays.append(pa.array(column, _arrow_type(kind)))
+        arrays.append(pa.array([_arrow_value(value, kind) for value in column], _arrow_type(kind)))
     table = pa.table(arrays, names=[name for name, _ in columns])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:

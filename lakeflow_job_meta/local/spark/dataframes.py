@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.local.spark import delta, plans
 from lakeflow_job_meta.local.spark.context import Mention
-from lakeflow_job_meta.local.spark.errors import Refused, table_not_found, unsupported
+from lakeflow_job_meta.local.spark.errors import Refused, already_exists, table_not_found, unsupported
 from lakeflow_job_meta.local.spark.literals import identifier
 from lakeflow_job_meta.local.spark.registry import Relation as Entry
 from lakeflow_job_meta.local.spark.statements import tables
@@ -84,7 +84,9 @@ class Writes:
             path = _take(write.options, "path")
             if existing is not None:
                 await session.prepare([Mention(parts, sure=True)])
-                replacing = write.mode == WriteOperation.SAVE_MODE_OVERWRITE and _is_on(write.options, "overwriteSchema")
+                replacing = write.mode == WriteOperation.SAVE_MODE_OVERWRITE and _is_on(
+                    write.options, "overwriteSchema"
+                )
                 if write.mode == WriteOperation.SAVE_MODE_IGNORE:
                     return
                 if replacing:
@@ -136,7 +138,7 @@ class Writes:
             old.mode = WriteOperation.SAVE_MODE_OVERWRITE
             old.options["overwriteSchema"] = "true"
         elif known:
-            raise tables.already_exists(*name)
+            raise already_exists(*name)
         old.partitioning_columns.extend(_column(expression) for expression in write.partitioning_columns)
         old.options.update(write.options)
         properties = tables.checked_properties(dict(write.table_properties))

@@ -86,11 +86,10 @@ def newest_version(path: Path) -> int | None:
 def commits(path: Path, limit: int | None = None) -> list[Json]:
     """The commit infos, newest first, each with its `version`; reads `limit` files of the log."""
     try:
-        names = sorted(
-            (name for name in os.listdir(path / "_delta_log") if _COMMIT.fullmatch(name)), reverse=True
-        )
+        entries = [entry.name for entry in (path / "_delta_log").iterdir()]
     except OSError:
         return []
+    names = sorted((name for name in entries if _COMMIT.fullmatch(name)), reverse=True)
     found: list[Json] = []
     for name in names[:limit]:
         file = path / "_delta_log" / name

@@ -121,7 +121,8 @@ class SparkService:
         from lakeflow_job_meta.local.spark.gateway import Gateway
         from lakeflow_job_meta.local.spark.upstream import Upstream
 
-        assert self._sail is not None and self._registry is not None
+        assert self._sail is not None
+        assert self._registry is not None
         upstream = Upstream(self._sail)
         server = Gateway(self._registry, upstream, token, self._touched).server()
         self.port = server.add_insecure_port(f"127.0.0.1:{port}")

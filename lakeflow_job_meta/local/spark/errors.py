@@ -32,8 +32,8 @@ class Refused(LocalError):
     def details(self) -> bytes:
         """The google.rpc.Status that travels as `grpc-status-details-bin`."""
         from google.protobuf.any_pb2 import Any
-        from google.rpc.error_details_pb2 import ErrorInfo
-        from google.rpc.status_pb2 import Status
+        from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped]
+        from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
         metadata = {"classes": json.dumps([self.java_class])}
         if self.condition:
@@ -42,7 +42,8 @@ class Refused(LocalError):
             metadata["sqlState"] = self.sql_state
         info = Any()
         info.Pack(ErrorInfo(reason=self.java_class, domain="org.apache.spark", metadata=metadata))
-        return Status(code=13, message=str(self), details=[info]).SerializeToString()
+        status: bytes = Status(code=13, message=str(self), details=[info]).SerializeToString()
+        return status
 
 
 def unsupported(what: str, instead: str) -> Refused:

@@ -18,19 +18,20 @@ import grpc
 
 from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.spark import answers, plans, rewrite
-from lakeflow_job_meta.local.spark.context import Session
+from lakeflow_job_meta.local.spark.context import Mention, Session
 from lakeflow_job_meta.local.spark.dataframes import Writes
 from lakeflow_job_meta.local.spark.errors import Refused, unsupported
 from lakeflow_job_meta.local.spark.literals import bind, literal
 from lakeflow_job_meta.local.spark.registry import Registry
 from lakeflow_job_meta.local.spark.sail import SESSION_SECONDS
 from lakeflow_job_meta.local.spark.statements.statement import Locks, Statement
+from lakeflow_job_meta.local.spark.statements.views import reads
 from lakeflow_job_meta.local.spark.upstream import OPTIONS, SERVICE, Metadata, SailError, Upstream
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import ExecutePlanRequest, ExecutePlanResponse, Relation
 
-TOKEN_KEY = "x-lakeflow-token"  # noqa: S105 - the name of the metadata, not a token
+TOKEN_KEY = "x-lakeflow-token"  # the name of the metadata, not a token
 
 _log = logging.getLogger(__name__)
 
@@ -118,9 +119,9 @@ class Gateway:
             writes = Writes(Statement(session, "", request, self._locks))
             work = writes.run(command)
         else:
-            await self._prepare_plan(session, request.plan, may_change=True)
             if kind == "create_dataframe_view":
                 return await self._create_view(session, request)
+            await self._prepare_plan(session, request.plan, may_change=True)
             return None
         operation = request.operation_id
         task = asyncio.ensure_future(self._finish(session, operation, work, command=kind != "sql_command"))
@@ -163,13 +164,26 @@ class Gateway:
 
     async def _create_view(self, session: Session, request: ExecutePlanRequest) -> list[ExecutePlanResponse]:
         view = request.plan.command.create_dataframe_view
-        result = await self._upstream.execute(request)
-        if not view.is_global:
-            session.temp_views[view.name.lower()] = view.name
-        return result
+        if view.is_global:
+            raise unsupported(
+                "global temporary views", "use createOrReplaceTempView, or a view of the catalog"
+            )
+        if session.is_temporary((view.name,)) and view.replace:
+            found = plans.parts(request.plan)
+            if any(reads(mention, view.name) for mention in plans.mentions(session, found)):
+                plans.rename(found, view.name, session.hide_temporary(view.name))
+        mentions = await self._prepare_plan(session, request.plan, may_change=True)
+        own = self._own_request(session)
+        own.plan.CopyFrom(request.plan)
+        await self._upstream.execute(own)
+        own.plan.command.create_dataframe_view.replace = True
+        session.keep_temporary(view.name, mentions, plan=own.plan)
+        return answers.responses(session.id, request.operation_id, None)
 
-    async def _prepare_plan(self, session: Session, plan: Any, *, may_change: bool) -> None:
-        """Brings the session to where Sail can run the plan, and answers its SHOW, DESCRIBE and catalog parts."""
+    async def _prepare_plan(self, session: Session, plan: Any, *, may_change: bool) -> list[Mention]:
+        """Brings the session to where Sail can run the plan, and answers its SHOW, DESCRIBE and catalog
+        parts; returns what is mentioned.
+        """
         found = plans.parts(plan)
         for relation in found.catalogs:
             answer = await plans.answer_catalog(session, relation.catalog)
@@ -190,7 +204,9 @@ class Gateway:
             else:
                 relation.CopyFrom(answer)
         found.queries = queries
-        await session.prepare(plans.localize(session, found))
+        mentions = plans.localize(session, found)
+        await session.prepare(mentions)
+        return mentions
 
     def _own_request(self, session: Session) -> ExecutePlanRequest:
         from pyspark.sql.connect.proto import Plan
@@ -313,7 +329,5 @@ async def _fail(context: Context, error: LocalError | SailError) -> NoReturn:
         await context.abort(error.code(), error.details() or "", kept)
     if not isinstance(error, Refused):
         error = Refused(str(error))
-    await context.abort(
-        grpc.StatusCode.INTERNAL, str(error), (("grpc-status-details-bin", error.details()),)
-    )
+    await context.abort(grpc.StatusCode.INTERNAL, str(error), (("grpc-status-details-bin", error.details()),))
     raise AssertionError("abort() raises")

@@ -7,7 +7,6 @@ view. Columns are those of Databricks that an embedded workspace has an answer f
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from lakeflow_job_meta.local.spark.delta import Column
 from lakeflow_job_meta.local.spark.errors import Refused
 from lakeflow_job_meta.local.spark.registry import Registry, Relation
+from lakeflow_job_meta.local.spark.sail import SYSTEM_CATALOG
 
 SCHEMA = "information_schema"
 SYSTEM = "system"
@@ -29,9 +29,11 @@ def view_of(parts: Sequence[str], catalog: str, catalogs: Sequence[str]) -> tupl
     lower = [part.lower() for part in parts[:3]]
     if len(lower) >= 2 and lower[0] == SCHEMA and lower[1] in VIEWS:
         return catalog, parts[0], parts[1]
-    known = len(lower) == 3 and lower[1] == SCHEMA and lower[2] in VIEWS
-    if known and (lower[0] == SYSTEM or lower[0] in catalogs):
-        return lower[0], parts[1], parts[2]
+    if len(lower) == 3 and lower[1] == SCHEMA and lower[2] in VIEWS:
+        if lower[0] in (SYSTEM, SYSTEM_CATALOG):
+            return SYSTEM, parts[1], parts[2]
+        if lower[0] in catalogs:
+            return lower[0], parts[1], parts[2]
     return None
 
 
@@ -58,7 +60,7 @@ def write(registry: Registry, catalog: str, view: str) -> str:
     if not path.exists():
         draft = folder / f".{secrets.token_hex(8)}"
         pq.write_table(pa.table(arrays, names=[name for name, _ in columns]), draft)
-        os.replace(draft, path)
+        draft.replace(path)
         _prune(folder, f"{catalog}-{view.lower()}-")
     return str(path)
 
@@ -133,14 +135,22 @@ VIEWS: dict[str, tuple[list[tuple[str, str]], Callable[[Registry, Iterable[str]]
             ("schema_name", "string"),
             ("schema_owner", "string"),
             ("comment", "string"),
-        ]
-        + _CHANGES,
+            *_CHANGES,
+        ],
         _schemata,
     ),
     "tables": (
-        [*_TABLE, ("table_type", "string"), ("is_insertable_into", "string"), ("commit_action", "string")]
-        + [("table_owner", "string"), ("comment", "string"), *_CHANGES]
-        + [("data_source_format", "string"), ("storage_path", "string")],
+        [
+            *_TABLE,
+            ("table_type", "string"),
+            ("is_insertable_into", "string"),
+            ("commit_action", "string"),
+            ("table_owner", "string"),
+            ("comment", "string"),
+            *_CHANGES,
+            ("data_source_format", "string"),
+            ("storage_path", "string"),
+        ],
         _tables,
     ),
     "views": (
@@ -148,9 +158,17 @@ VIEWS: dict[str, tuple[list[tuple[str, str]], Callable[[Registry, Iterable[str]]
         _views,
     ),
     "columns": (
-        [*_TABLE, ("column_name", "string"), ("ordinal_position", "int"), ("column_default", "string")]
-        + [("is_nullable", "string"), ("full_data_type", "string"), ("data_type", "string")]
-        + [("partition_index", "int"), ("comment", "string")],
+        [
+            *_TABLE,
+            ("column_name", "string"),
+            ("ordinal_position", "int"),
+            ("column_default", "string"),
+            ("is_nullable", "string"),
+            ("full_data_type", "string"),
+            ("data_type", "string"),
+            ("partition_index", "int"),
+            ("comment", "string"),
+        ],
         _columns,
     ),
 }

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Kind = Literal["name", "string", "number", "symbol"]
 
@@ -57,7 +57,7 @@ def _tokenizer() -> Any:
 
     class Tokenizer(Databricks.Tokenizer):
         # As commands, SHOW and its like would swallow the rest of the text as one string.
-        COMMANDS: set[Any] = set()
+        COMMANDS: ClassVar[set[Any]] = set()
 
     return Tokenizer(dialect=Databricks())
 
@@ -91,10 +91,10 @@ def _words(sql: str) -> tuple[Word, ...]:
         elif first in "'\"" or (len(raw) > 2 and raw[1] in "'\"" and first in "rRxXbBnN"):
             found.append(Word("string", token.text, token.start, end))
         elif first.isalpha() or first == "_":
-            for piece in _PIECE.finditer(raw):  # GROUP BY and its like come as one token
-                found.append(
-                    Word("name", piece.group(), token.start + piece.start(), token.start + piece.end())
-                )
+            found += (  # GROUP BY and its like come as one token
+                Word("name", piece.group(), token.start + piece.start(), token.start + piece.end())
+                for piece in _PIECE.finditer(raw)
+            )
         elif first.isdigit():
             kind: Kind = "number" if _NUMBER.fullmatch(raw) else "name"  # a name may start with a digit
             found.append(Word(kind, raw, token.start, end))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PLAIN = re.compile(r"[^\\'\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _TYPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ ,()<>:]*")
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - both kinds of timestamp travel without an offset
+_EPOCH = datetime(1970, 1, 1)  # both kinds of timestamp travel without an offset
 
 
 def string_literal(value: str) -> str:

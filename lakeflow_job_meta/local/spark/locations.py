@@ -108,7 +108,7 @@ def _link(target: Path) -> Path:
         try:
             if not link.is_symlink():
                 link.symlink_to(target, target_is_directory=True)
-            if link.lstat().st_uid == os.getuid() and os.readlink(link) == str(target):
+            if link.lstat().st_uid == os.getuid() and link.readlink() == target:
                 return link
         except OSError:
             continue

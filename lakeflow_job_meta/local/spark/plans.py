@@ -10,7 +10,7 @@ from lakeflow_job_meta.local.spark import answers
 from lakeflow_job_meta.local.spark.answers import Columns
 from lakeflow_job_meta.local.spark.context import Mention, Session
 from lakeflow_job_meta.local.spark.errors import Refused, catalog_not_found, unsupported
-from lakeflow_job_meta.local.spark.lexer import LexicalError, chains, words
+from lakeflow_job_meta.local.spark.lexer import Edit, LexicalError, chains, edited, words
 from lakeflow_job_meta.local.spark.literals import identifier
 from lakeflow_job_meta.local.spark.statements.catalog import matching
 
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 _CLOSED = frozenset(
     f"spark.connect.{name}"
-    for name in ("LocalRelation", "DataType", "Expression.Literal", "RelationCommon", "PythonUDF", "StorageLevel")
+    for name in (
+        "LocalRelation",
+        "DataType",
+        "Expression.Literal",
+        "RelationCommon",
+        "PythonUDF",
+        "StorageLevel",
+    )
 )
 """Messages that cannot mention a table, and may be large."""
 
@@ -79,32 +86,65 @@ def _walk(message: Any) -> Iterator[Any]:
                 pending.extend(value)
 
 
+def rename(found: Parts, old: str, new: str) -> None:
+    """Changes the name of a temporary view wherever a plan reads it."""
+    for query in found.queries:
+        query.sql.query = renamed(query.sql.query, old, new)
+    for table in found.tables:
+        if tuple(part.lower() for part in split_name(table.unparsed_identifier)) == (old.lower(),):
+            table.unparsed_identifier = identifier(new)
+    for expression in found.expressions:
+        expression.expression = renamed(expression.expression, old, new)
+
+
+def renamed(sql: str, old: str, new: str) -> str:
+    """Changes a name at the head of every dotted name of a text."""
+    heads = [chain.words[0] for chain in chains(words(sql))]
+    return edited(
+        sql, [Edit(h.start, h.end, identifier(new)) for h in heads if h.text.lower() == old.lower()]
+    )
+
+
+def mentions(session: Session, found: Parts) -> list[Mention]:
+    """What the parts mention; a source of files counts as something that is never the same."""
+    result: list[Mention] = []
+    for query in found.queries:
+        texts = [value.literal.string for value in query.sql.named_arguments.values()]
+        texts += [value.literal.string for value in query.sql.pos_arguments]
+        texts += [value.string for value in query.sql.args.values()]
+        result += session.mentions(query.sql.query, texts)
+    for table in found.tables:
+        result.append(Mention(split_name(table.unparsed_identifier), sure=True))
+    for source in found.sources:
+        if source.paths or source.options:
+            result.append(Mention(("delta", "")))
+    for expression in found.expressions:
+        result += session.mentions(expression.expression)
+    return result
+
+
 def localize(session: Session, found: Parts) -> list[Mention]:
     """Changes names and paths in place to what Sail understands; returns what is mentioned.
 
     Raises:
         Refused: a path outside the volumes, or a change data feed.
     """
-    mentions: list[Mention] = []
+    mentioned = mentions(session, found)
     for query in found.queries:
-        mentions += session.mentions(query.sql.query)
         query.sql.query = session.localized(query.sql.query)
     for table in found.tables:
         _refuse_change_feed(table.options)
         name = split_name(table.unparsed_identifier)
-        mentions.append(Mention(name, sure=True))
         if len(name) == 3:
             table.unparsed_identifier = session.localized(identifier(*name))
         elif session.is_temporary(name):
-            table.unparsed_identifier = identifier(session.temp_views[name[0].lower()])
+            table.unparsed_identifier = identifier(session.temp_views[name[0].lower()].spelled)
     for source in found.sources:
         _refuse_change_feed(source.options)
         for i, path in enumerate(source.paths):
             source.paths[i] = session.registry.locations.volume(path) or path
         localize_option(session, source.options)
-    for expression in found.expressions:
-        mentions += session.mentions(expression.expression)
-    return mentions
+    return mentioned
 
 
 def localize_option(session: Session, options: Any) -> None:
@@ -171,7 +211,7 @@ async def answer_catalog(session: Session, call: Catalog) -> Relation | None:
         Refused: what it asks for does not exist.
     """
     kind = call.WhichOneof("cat_type") or ""
-    body = getattr(call, kind) if kind else None
+    body: Any = getattr(call, kind) if kind else None
     registry = session.registry
     if kind == "current_catalog":
         return _value(session.catalog)
@@ -188,7 +228,12 @@ async def answer_catalog(session: Session, call: Catalog) -> Relation | None:
         return answers.relation((("name", "string"), ("description", "string")), [(n, None) for n in names])
     if kind == "list_databases":
         return answers.relation(
-            _DATABASES, [_database(session, s.name) for s in registry.schemas(session.catalog) if matching(_pattern(body), s.name)]
+            _DATABASES,
+            [
+                _database(session, s.name)
+                for s in registry.schemas(session.catalog)
+                if matching(_pattern(body), s.name)
+            ],
         )
     if kind in ("database_exists", "get_database"):
         return _one_database(session, kind, body.db_name)
@@ -198,7 +243,14 @@ async def answer_catalog(session: Session, call: Catalog) -> Relation | None:
         return _one_table(session, kind, body)
     if kind in ("create_table", "create_external_table"):
         raise unsupported("spark.catalog.createTable", "use CREATE TABLE or df.write.saveAsTable")
-    if kind in ("refresh_table", "refresh_by_path", "cache_table", "uncache_table", "clear_cache", "recover_partitions"):
+    if kind in (
+        "refresh_table",
+        "refresh_by_path",
+        "cache_table",
+        "uncache_table",
+        "clear_cache",
+        "recover_partitions",
+    ):
         return answers.relation(())
     if kind == "is_cached":
         return _value(False)
@@ -241,7 +293,10 @@ def _list_tables(session: Session, body: Any) -> Relation:
     if place[0] not in session.registry.catalogs():
         raise catalog_not_found(place[0])
     rows = [_table(session, *entry.key) for entry in session.registry.relations(*place)]
-    rows += [(name, None, [], None, "TEMPORARY", True) for name in sorted(session.temp_views.values())]
+    rows += [
+        (name, None, [], None, "TEMPORARY", True)
+        for name in sorted(view.spelled for view in session.temp_views.values() if not view.hidden)
+    ]
     return answers.relation(_TABLES, [row for row in rows if matching(_pattern(body), row[0])])
 
 
@@ -257,7 +312,7 @@ def _one_table(session: Session, kind: str, body: Any) -> Relation | None:
         parts = (*split_name(body.db_name), *parts)
     if session.is_temporary(parts):
         if kind == "get_table":
-            name = session.temp_views[parts[0].lower()]
+            name = session.temp_views[parts[0].lower()].spelled
             return answers.relation(_TABLES, [(name, None, [], None, "TEMPORARY", True)])
         return _value(True) if kind == "table_exists" else None
     if kind == "table_exists":

@@ -57,6 +57,7 @@ class Relation:
         managed: whether the workspace owns the folder; DROP deletes it then.
         text: the query of a view, every table in it with its full name.
         columns: name, type and comment of a view's columns; a table's are in its Delta log.
+        output: the names that a view's query gave its columns when it was made.
         created: milliseconds since the epoch.
         generation: the registry's generation when it was last changed.
     """
@@ -68,6 +69,7 @@ class Relation:
     managed: bool = True
     text: str = ""
     columns: tuple[tuple[str, str, str], ...] = ()
+    output: tuple[str, ...] = ()
     comment: str = ""
     properties: tuple[tuple[str, str], ...] = ()
     created: int = 0
@@ -359,6 +361,7 @@ class Registry:
             "managed": relation.managed,
             "text": relation.text,
             "columns": relation.columns,
+            "output": relation.output,
             "comment": relation.comment,
             "properties": relation.properties,
             "created": relation.created,
@@ -383,6 +386,7 @@ class Registry:
                 managed=body["managed"],
                 text=body["text"],
                 columns=tuple((c[0], c[1], c[2]) for c in body["columns"]),
+                output=tuple(body["output"]),
                 comment=body["comment"],
                 properties=tuple((p[0], p[1]) for p in body["properties"]),
                 created=body["created"],

@@ -138,9 +138,10 @@ async def _create(statement: Statement, cursor: Cursor) -> Relation | None:
         return await tables.create(statement, cursor, replace=replace)
     if cursor.accept("VIEW"):
         return await views.create(statement, cursor, replacing=replace)
-    is_global = cursor.accept("GLOBAL")
     if cursor.accept("TEMPORARY", "VIEW") or cursor.accept("TEMP", "VIEW"):
-        return await views.create_temporary(statement, cursor, is_global=is_global)
+        return await views.create_temporary(statement, cursor, replacing=replace)
+    if cursor.keyword == "GLOBAL":
+        raise unsupported("global temporary views", "use CREATE TEMPORARY VIEW, or a view of the catalog")
     handler = _HANDLERS.get(tuple(word.keyword for word in cursor.words[:2]))
     if handler is not None:
         cursor.i = 2

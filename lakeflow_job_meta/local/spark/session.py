@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
-Parameters = Mapping[str, "str | None | tuple[str | None, str]"]
+Parameters = Mapping[str, "str | tuple[str | None, str] | None"]
 """Named parameters: text, or text and SQL type; None is NULL."""
 
 _TYPE = re.compile(r"[A-Za-z_]+(\(\s*\d+\s*(,\s*\d+\s*)?\))?")
@@ -62,7 +62,11 @@ class SparkSql:
         self._lock = threading.Lock()
 
     def run(
-        self, sql: str, parameters: Parameters | None = None, catalog: str | None = None, schema: str | None = None
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        catalog: str | None = None,
+        schema: str | None = None,
     ) -> SqlResult:
         """Runs one statement in a session that nobody else sees.
 
@@ -143,7 +147,7 @@ class SparkSql:
 
         with _failures():
             spark: Any = SparkSession.builder.remote(self._remote).create()
-            return spark  # type: ignore[no-any-return]
+            return spark
 
 
 def _stop(spark: SparkSession) -> None:
@@ -161,7 +165,9 @@ def _changes_session(sql: str) -> bool:
     except LexicalError:
         return True
     keywords = {word.keyword for word in found[:6]}
-    return bool(found) and (found[0].keyword in _KEEPS_STATE or not keywords.isdisjoint({"TEMP", "TEMPORARY"}))
+    return bool(found) and (
+        found[0].keyword in _KEEPS_STATE or not keywords.isdisjoint({"TEMP", "TEMPORARY"})
+    )
 
 
 def _use(spark: SparkSession, catalog: str | None, schema: str | None) -> None:
@@ -188,11 +194,15 @@ def _arguments(sql: str, parameters: Parameters) -> dict[str, Any]:
             continue
         value, kind = (given, "STRING") if given is None or isinstance(given, str) else given
         if not _TYPE.fullmatch(kind.strip()):
-            raise LocalError(f"parameter {name!r} has the unknown type {kind!r}; use a SQL type such as INT or DATE")
+            raise LocalError(
+                f"parameter {name!r} has the unknown type {kind!r}; use a SQL type such as INT or DATE"
+            )
         if value is not None and kind.strip().upper() == "STRING":
             arguments[name] = F.lit(value)
         else:
-            arguments[name] = F.lit(value).cast("timestamp" if kind.upper() == "TIMESTAMP_LTZ" else kind.strip())
+            arguments[name] = F.lit(value).cast(
+                "timestamp" if kind.upper() == "TIMESTAMP_LTZ" else kind.strip()
+            )
     return arguments
 
 

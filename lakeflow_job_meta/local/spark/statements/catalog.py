@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakeflow_job_meta.errors import LocalError
@@ -150,14 +150,14 @@ async def create_catalog(statement: Statement, cursor: Cursor) -> Relation:
 # ---------------------------------------------------------------- volumes
 
 
-def _volume(statement: Statement, cursor: Cursor) -> str:
+def _volume(statement: Statement, cursor: Cursor) -> Path:
     parts = cursor.name().parts
     catalog, schema, name = statement.session.full_name(parts)
     statement.session.existing_schema((catalog, schema))
     path = statement.registry.locations.volume(f"/Volumes/{catalog}/{schema}/{name}")
     if path is None or "/" in name:
         raise Refused(f"{name!r} is no name for a volume")
-    return path
+    return Path(path)
 
 
 async def create_volume(statement: Statement, cursor: Cursor) -> Relation:
@@ -169,11 +169,11 @@ async def create_volume(statement: Statement, cursor: Cursor) -> Relation:
     if cursor.accept("COMMENT"):
         cursor.string()
     cursor.end()
-    if os.path.isdir(path) and not careful:
+    if path.is_dir() and not careful:
         raise Refused(
             f"the volume {path} already exists; say IF NOT EXISTS", condition="VOLUME_ALREADY_EXISTS"
         )
-    os.makedirs(path, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
     return _done()
 
 
@@ -182,7 +182,7 @@ async def drop_volume(statement: Statement, cursor: Cursor) -> Relation:
     careful = cursor.accept("IF", "EXISTS")
     path = _volume(statement, cursor)
     cursor.end()
-    if not os.path.isdir(path):
+    if not path.is_dir():
         if careful:
             return _done()
         raise Refused(f"the volume {path} does not exist", condition="VOLUME_DOES_NOT_EXIST")
@@ -198,6 +198,10 @@ def matching(pattern: str | None, name: str) -> bool:
     if pattern is None:
         return True
     return any(fnmatch.fnmatchcase(name.lower(), p.strip().lower()) for p in pattern.split("|"))
+
+
+def _temporary(statement: Statement) -> list[str]:
+    return sorted(view.spelled for view in statement.session.temp_views.values() if not view.hidden)
 
 
 def _pattern(cursor: Cursor) -> str | None:
@@ -223,7 +227,7 @@ async def show_tables(statement: Statement, cursor: Cursor) -> Relation:
     found: list[tuple[str, str, bool]] = [
         (schema, entry.name, False) for entry in statement.registry.relations(catalog, schema)
     ]
-    found += [("", name, True) for name in sorted(statement.session.temp_views.values())]
+    found += [("", name, True) for name in _temporary(statement)]
     return answers.relation(columns, [row for row in found if matching(pattern, row[1])])
 
 
@@ -239,7 +243,7 @@ async def show_views(statement: Statement, cursor: Cursor) -> Relation:
     )
     entries: Iterable[Entry] = statement.registry.relations(catalog, schema)
     found = [(schema, entry.name, False, False) for entry in entries if entry.is_view]
-    found += [("", name, True, False) for name in sorted(statement.session.temp_views.values())]
+    found += [("", name, True, False) for name in _temporary(statement)]
     return answers.relation(columns, [row for row in found if matching(pattern, row[1])])
 
 
@@ -266,7 +270,11 @@ async def show_volumes(statement: Statement, cursor: Cursor) -> Relation:
     """SHOW VOLUMES [IN schema] [[LIKE] pattern]."""
     catalog, schema = _place(statement, cursor)
     pattern = _pattern(cursor)
-    path = statement.registry.locations.volume(f"/Volumes/{catalog}/{schema}")
-    names = sorted(os.listdir(path)) if path is not None and os.path.isdir(path) else []
-    rows = [(schema, n) for n in names if matching(pattern, n) and os.path.isdir(os.path.join(str(path), n))]
+    names = _folders(statement.registry.locations.volume(f"/Volumes/{catalog}/{schema}"))
+    rows = [(schema, name) for name in names if matching(pattern, name)]
     return answers.relation((("database", "string"), ("volume_name", "string")), rows)
+
+
+def _folders(path: str | None) -> list[str]:
+    root = Path(path or "")
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []

@@ -71,8 +71,7 @@ async def describe(statement: Statement, cursor: Cursor) -> Relation | None:
     if cursor.accept("CATALOG"):
         cursor.accept("EXTENDED")
         name = single_name(cursor)
-        rows = [("Catalog Name", name), ("Comment", ""), ("Owner", OWNER)]
-        return answers.relation(_INFORMATION, rows)
+        return answers.relation(_INFORMATION, [("Catalog Name", name), ("Comment", ""), ("Owner", OWNER)])
     if cursor.accept("SCHEMA") or cursor.accept("DATABASE") or cursor.accept("NAMESPACE"):
         return _schema(statement, cursor)
     if cursor.keyword == "FUNCTION":
@@ -143,7 +142,11 @@ def _column(columns: Sequence[delta.Column], cursor: Cursor) -> Relation:
     cursor.end()
     for column in columns:
         if column.name.lower() == name.lower():
-            rows = [("col_name", column.name), ("data_type", column.type), ("comment", column.comment or "NULL")]
+            rows = [
+                ("col_name", column.name),
+                ("data_type", column.type),
+                ("comment", column.comment or "NULL"),
+            ]
             return answers.relation(_INFORMATION, rows)
     raise Refused(f"there is no column {name!r}", condition="UNRESOLVED_COLUMN", sql_state="42703")
 
@@ -155,14 +158,18 @@ def _schema(statement: Statement, cursor: Cursor) -> Relation:
     schema = statement.registry.schema(catalog, name)
     comment = schema.comment if schema is not None else ""
     rows = [("Catalog Name", catalog), ("Namespace Name", name), ("Comment", comment), ("Owner", OWNER)]
-    return answers.relation((("database_description_item", "string"), ("database_description_value", "string")), rows)
+    return answers.relation(
+        (("database_description_item", "string"), ("database_description_value", "string")), rows
+    )
 
 
 async def _query(statement: Statement, query: str) -> Relation:
     session = statement.session
     await session.prepare(session.mentions(query))
     schema = await session.upstream.schema(session.user, session.id, statement.query(query))
-    return answers.relation(_DESCRIPTION, [(f.name, spark_type(f.data_type), None) for f in schema.struct.fields])
+    return answers.relation(
+        _DESCRIPTION, [(f.name, spark_type(f.data_type), None) for f in schema.struct.fields]
+    )
 
 
 def _table(statement: Statement, cursor: Cursor) -> tuple[str | None, Path]:
@@ -226,7 +233,7 @@ async def _detail(statement: Statement, cursor: Cursor) -> Relation:
     details = await asyncio.to_thread(delta.details, path)
     count, size = await asyncio.to_thread(delta.files, path)
     newest = delta.commits(path, 1)
-    row = (
+    row: tuple[Any, ...] = (
         "delta",
         details.id,
         name,
@@ -307,7 +314,8 @@ async def show_create(statement: Statement, cursor: Cursor) -> Relation:
             text += f"\nCOMMENT '{_escaped(details.description)}'"
         if details.properties:
             pairs = ",\n".join(
-                f"  '{_escaped(key)}' = '{_escaped(value)}'" for key, value in sorted(details.properties.items())
+                f"  '{_escaped(key)}' = '{_escaped(value)}'"
+                for key, value in sorted(details.properties.items())
             )
             text += f"\nTBLPROPERTIES (\n{pairs})"
     return answers.relation((("createtab_stmt", "string"),), [(text + "\n",)])

@@ -25,7 +25,9 @@ async def insert(statement: Statement, cursor: Cursor) -> Relation:
     entry = _table(statement, chain.parts)
     sql = _completed(statement, cursor, entry) if entry is not None else statement.sql
     count = _count(await statement.forward(sql))
-    return answers.relation((("num_affected_rows", "bigint"), ("num_inserted_rows", "bigint")), [(count, count)])
+    return answers.relation(
+        (("num_affected_rows", "bigint"), ("num_inserted_rows", "bigint")), [(count, count)]
+    )
 
 
 def _completed(statement: Statement, cursor: Cursor, entry: Entry) -> str:
@@ -50,7 +52,7 @@ def _completed(statement: Statement, cursor: Cursor, entry: Entry) -> str:
     if not missing:
         return sql
     listing = ", ".join(identifier(name) for name in (*names, *missing))
-    nulls = ", ".join("NULL" for _ in missing)
+    nulls = ", ".join(f"NULL AS {identifier(name)}" for name in missing)
     # The source stays as it is, so that parameters, CTEs and VALUES in it mean the same.
     return f"{sql[: opening.start]}({listing}) SELECT source.*, {nulls} FROM ({cursor.rest()}) AS source"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.local.spark import answers, information_schema
+from lakeflow_job_meta.local.spark.context import Mention
 from lakeflow_job_meta.local.spark.errors import Refused, already_exists, schema_not_found, unsupported
-from lakeflow_job_meta.local.spark.lexer import Edit, edited
-from lakeflow_job_meta.local.spark.literals import identifier
+from lakeflow_job_meta.local.spark.lexer import Edit, edited, words
+from lakeflow_job_meta.local.spark.literals import identifier, string_literal
+from lakeflow_job_meta.local.spark.plans import renamed
 from lakeflow_job_meta.local.spark.registry import Relation as Entry
 from lakeflow_job_meta.local.spark.statements.alteration import delta_type, rename
 from lakeflow_job_meta.local.spark.statements.statement import Cursor, Statement, properties, separated
@@ -26,8 +28,8 @@ async def create(statement: Statement, cursor: Cursor, *, replacing: bool) -> Re
     comment = ""
     kept: dict[str, str] = {}
     if cursor.word is not None and cursor.word.is_symbol("("):
-        for item in separated(cursor.parenthesised()):
-            columns.append((item[0].text, item[-1].text if item[-1].kind == "string" else ""))
+        items = separated(cursor.parenthesised())
+        columns = [(item[0].text, item[-1].text if item[-1].kind == "string" else "") for item in items]
     while not cursor.accept("AS"):
         if cursor.accept("COMMENT"):
             comment = cursor.string()
@@ -81,25 +83,37 @@ async def _checked(statement: Statement, view: Entry, query: str, columns: list[
             sql_state="21S01",
         )
     named = columns or [(name, "") for name, _ in fields]
+    for names in ([name.lower() for name, _ in named], [name.lower() for name, _ in fields]):
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise Refused(
+                f"the view has two columns `{twice[0]}`; give one of them another name",
+                condition="COLUMN_ALREADY_EXISTS",
+                sql_state="42711",
+            )
     return replace(
         view,
         text=text,
         columns=tuple((n, spark_type(t), c) for (n, c), (_, t) in zip(named, fields, strict=True)),
+        output=tuple(name for name, _ in fields),
     )
 
 
-def spark_type(data_type: object) -> str:
+def spark_type(data_type: Any) -> str:
     """A Spark Connect type as Spark writes it; the kind's own name where a table cannot hold it."""
     from lakeflow_job_meta.local.spark.delta import type_text
 
     try:
-        return type_text(delta_type(data_type))  # type: ignore[arg-type]
+        return type_text(delta_type(data_type))
     except Refused:
-        return str(data_type.WhichOneof("kind"))  # type: ignore[attr-defined]
+        return str(data_type.WhichOneof("kind"))
 
 
-def qualified(statement: Statement, query: str) -> str:
+def qualified(statement: Statement, query: str, *, temporary: bool = False) -> str:
     """The query with every table's full name, so that it means the same in any session.
+
+    Args:
+        temporary: whether it may read temporary views.
 
     Raises:
         Refused: it cannot be parsed, or reads a temporary view.
@@ -121,6 +135,8 @@ def qualified(statement: Statement, query: str) -> str:
         if len(parts) >= 3 or (len(parts) == 1 and _is_cte(table)):
             continue
         if session.is_temporary(parts):
+            if temporary:
+                continue
             raise Refused(
                 f"a view cannot read the temporary view {parts[0]}; create a table or a view for it",
                 condition="INVALID_TEMP_OBJ_REFERENCE",
@@ -138,12 +154,11 @@ def qualified(statement: Statement, query: str) -> str:
     return edited(query, edits)
 
 
-def _is_cte(table: object) -> bool:
+def _is_cte(table: Any) -> bool:
     """Whether an enclosing WITH defines the name."""
     from sqlglot import exp
 
-    assert isinstance(table, exp.Table)
-    node: exp.Expression | None = table
+    node: Any = table
     while node is not None:
         clause = node.args.get("with_") or node.args.get("with")
         if isinstance(clause, exp.With) and any(
@@ -154,14 +169,53 @@ def _is_cte(table: object) -> bool:
     return False
 
 
-async def create_temporary(statement: Statement, cursor: Cursor, *, is_global: bool) -> Relation:
-    """CREATE [OR REPLACE] [GLOBAL] TEMPORARY VIEW: Sail keeps it, for this session."""
-    cursor.accept("IF", "NOT", "EXISTS")
+async def create_temporary(statement: Statement, cursor: Cursor, *, replacing: bool) -> Relation:
+    """CREATE [OR REPLACE] TEMPORARY VIEW: Sail keeps it, for this session."""
+    session = statement.session
+    careful = cursor.accept("IF", "NOT", "EXISTS")
     parts = cursor.name().parts
-    result = await statement.forward(statement.sql)
-    if not is_global:
-        statement.session.temp_views[parts[-1].lower()] = parts[-1]
-    return result
+    if len(parts) != 1:
+        raise Refused(f"the temporary view {'.'.join(parts)} must have a name of one part")
+    if session.is_temporary(parts) and not replacing:
+        if careful:
+            return answers.relation(())
+        raise already_exists(*parts)
+    head = ""
+    if cursor.word is not None and cursor.word.is_symbol("("):
+        names = [identifier(item[0].text) for item in separated(cursor.parenthesised())]
+        head = f" ({', '.join(names)})"
+    if cursor.accept("COMMENT"):
+        cursor.string()
+    if cursor.keyword == "USING":
+        text = f"{head} {_using(statement, cursor)}"
+        query = ""
+    else:
+        cursor.expect("AS")
+        query = qualified(statement, cursor.rest(), temporary=True)
+        if session.is_temporary(parts) and any(
+            reads(mention, parts[0]) for mention in session.mentions(query)
+        ):
+            query = renamed(query, parts[0], session.hide_temporary(parts[0]))
+        text = f"{head} AS {query}"
+    await statement.forward(f"CREATE OR REPLACE TEMPORARY VIEW {identifier(*parts)}{text}")
+    session.keep_temporary(parts[0], session.mentions(query), body=text)
+    return answers.relation(())
+
+
+def reads(mention: Mention, name: str) -> bool:
+    """Whether a mention means the temporary view of that name."""
+    return mention.sure and len(mention.parts) == 1 and mention.parts[0].lower() == name.lower()
+
+
+def _using(statement: Statement, cursor: Cursor) -> str:
+    """The text from USING on, paths in volumes as local ones."""
+    rest = cursor.rest()
+    edits: list[Edit] = []
+    for word in words(rest):
+        path = statement.registry.locations.volume(word.text) if word.kind == "string" else None
+        if path is not None:
+            edits.append(Edit(word.start, word.end, string_literal(path)))
+    return edited(rest, edits)
 
 
 async def drop(statement: Statement, cursor: Cursor) -> Relation:
@@ -171,10 +225,8 @@ async def drop(statement: Statement, cursor: Cursor) -> Relation:
     cursor.end()
     session = statement.session
     if session.is_temporary(parts):
-        await statement.forward(statement.sql)
-        del session.temp_views[parts[0].lower()]
-    elif len(parts) == 2 and parts[0].lower() == "global_temp":
-        await statement.forward(statement.sql)
+        view = session.temp_views.pop(parts[0].lower())
+        await session.sql(f"DROP VIEW IF EXISTS {identifier(view.spelled)}")
     else:
         await drop_relation(session, statement.locks, parts, careful=careful, view=True)
     return answers.relation(())

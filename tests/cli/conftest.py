@@ -1,0 +1,119 @@
+"""One embedded workspace for all tests of the command line, and the program as a process of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lakeflow_job_meta.local.connection import Connection
+from tests.embedded import BIN, environment, run, running
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A call of the program that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout, which must be JSON and nothing else."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """Stdout, which must be JSON lines and nothing else."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Calls the program on one workspace and one control table.
+
+    Args:
+        folder: of the embedded workspace.
+        table: the control table of this test alone.
+    """
+
+    folder: Path
+    connection: Connection
+    table: str
+
+    def __call__(self, command: str, *arguments: str, **more: str) -> Done:
+        """`lakeflow-job-meta COMMAND --local DIR --control-table T ARGUMENTS`; `more` are variables."""
+        return self.bare(
+            command, *arguments, "--local", str(self.folder), "--control-table", self.table, **more
+        )
+
+    def bare(self, *arguments: str, **more: str) -> Done:
+        """The program with these arguments alone, and no workspace in its environment."""
+        done = run(str(BIN / "lakeflow-job-meta"), *arguments, env=environment(**more), seconds=120)
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def connected(self, *arguments: str) -> Done:
+        """The program with the workspace's variables in its environment."""
+        return self.bare(*arguments, **self.connection.environment())
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The program, not waited for."""
+        command = [str(BIN / "lakeflow-job-meta"), *arguments]
+        return subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+        )  # fmt: skip
+
+    def sql(self, text: str) -> list[dict[str, Any]]:
+        done = self.bare("local", "sql", "--dir", str(self.folder), "--format", "json", text)
+        assert done.code == 0, done.err
+        rows: list[dict[str, Any]] = done.json if done.out else []
+        return rows
+
+    @property
+    def volume(self) -> Path:
+        """The folder of this test's own volume; `/Volumes/main/<schema>/metadata` for the program."""
+        path = self.folder / "Volumes" / "main" / self.table.split(".")[1] / "metadata"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def volume_path(self) -> str:
+        return f"/Volumes/main/{self.table.split('.')[1]}/metadata"
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Connection]]:
+    folder = tmp_path_factory.mktemp("cli") / "workspace"
+    with running(folder) as connection:
+        yield folder, connection
+
+
+@pytest.fixture
+def cli(workspace: tuple[Path, Connection]) -> Cli:
+    """The program on the shared workspace, with a control table of its own."""
+    return Cli(*workspace, f"main.cli_{next(_NUMBERS)}.etl_control")
+
+
+def module_yaml(name: str, /, *, sql: str = "SELECT 1", **job: Any) -> str:
+    """A metadata file with one module of one SQL task."""
+    source = {
+        "source_id": "extract",
+        "source_type": "sql",
+        "execution_order": 1,
+        "transformation_config": {
+            "task_type": "sql_query",
+            "sql_task": {"warehouse_id": "local", "sql_query": sql},
+        },
+    }
+    module = {"module_name": name, "job": job, "sources": [source]}
+    return json.dumps({"metadata_version": "1.0", "modules": [module]})
