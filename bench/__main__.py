@@ -1,73 +1,74 @@
-"""`make bench`: how quick it is to import, to answer `--help`, and to validate 10,000 sources in one file."""
+"""`python -m bench [SECTION...]` (`make bench`): measure, print, and write RESULTS.md."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
+import argparse
 import sys
-import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-SOURCES = 10_000
-MODULES = 100
+from bench import machine, report
+from bench.report import Section
+
+SECTIONS = ("startup", "validate", "stages", "idle", "growth", "rates", "peer")
 
 
-def quickest(command: list[str], tries: int) -> float:
-    """Seconds of the quickest of some tries."""
-    seconds = []
-    for _ in range(tries):
-        started = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+def section(name: str, size: int | None) -> Section:
+    """Measure one section; the largest size can be made smaller."""
+    if name == "startup":
+        from bench import startup
+
+        return startup.measure()
+    if name == "validate":
+        from bench import validation
+
+        return validation.measure() if size is None else validation.measure(sources=size)
+    if name == "stages":
+        from bench import stages
+
+        return stages.measure()
+    if name == "idle":
+        from bench import idle
+
+        return idle.measure() if size is None else idle.measure(many=size)
+    if name == "growth":
+        from bench import growth
+
+        return growth.measure(_up_to(growth.SIZES, size))
+    if name == "rates":
+        from bench import rates
+
+        return rates.measure() if size is None else rates.measure(jobs=size)
+    from bench import peer
+
+    return peer.measure(_up_to(peer.SIZES, size))
 
 
-def write_sources(path: Path) -> None:
-    """One file with 100 modules of 100 sources in ten stages."""
-    lines = ['metadata_version: "1.0"', "modules:"]
-    for module in range(MODULES):
-        lines += [f"  - module_name: module_{module:03}", "    sources:"]
-        for source in range(SOURCES // MODULES):
-            lines += [
-                f"      - source_id: source_{source:03}",
-                "        source_type: sql",
-                f"        execution_order: {source // 10 + 1}",
-                "        transformation_config:",
-                "          task_type: sql_query",
-                f"          sql_task: {{warehouse_id: abc, sql_query: SELECT {source} AS number}}",
-            ]
-    path.write_text("\n".join(lines) + "\n")
+def _up_to(sizes: tuple[int, ...], size: int | None) -> tuple[int, ...]:
+    return sizes if size is None else (*(one for one in sizes if one < size), size)
 
 
-def main() -> int:
-    program = str(Path(sys.executable).parent / "lakeflow-job-meta")
-    bare = quickest([sys.executable, "-c", "pass"], 10)
-    rows = [
-        (
-            "import lakeflow_job_meta",
-            quickest([sys.executable, "-c", "import lakeflow_job_meta"], 10) - bare,
-            0.15,
-        )
-    ]
-    rows.append(("lakeflow-job-meta --help", quickest([program, "--help"], 10), 0.4))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sources.yaml"
-        write_sources(path)
-        rows.append(
-            (f"validate {SOURCES:,} sources in one file", quickest([program, "validate", str(path)], 2), 10.0)
-        )
-    print(
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
-    slow = False
-    for name, seconds, limit in rows:
-        slow = slow or seconds > limit
-        print(f"{name:<40} {seconds:7.3f} s   limit {limit:g} s{'   TOO SLOW' if seconds > limit else ''}")
-    print(json.dumps({name: round(seconds, 4) for name, seconds, _ in rows}))
-    return 1 if slow else 0
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)")
+    parser.add_argument("--size", type=int, help="largest number of jobs (sources, for validate)")
+    parser.add_argument("--results", type=Path, help="folder for results.json and RESULTS.md (default: bench/)")
+    given = parser.parse_args(arguments)
+    unknown = set(given.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    folder: Path = given.results or report.HERE
+    folder.mkdir(parents=True, exist_ok=True)
+    described = machine.describe()
+    good = True
+    for name in given.sections or SECTIONS:
+        print(f"-- {name}", flush=True)
+        found = section(name, given.size)
+        good = good and found.kept
+        report.show(found)
+        report.keep(found, described, folder / report.KEPT.name)
+        report.write_page(SECTIONS, folder / report.KEPT.name, folder / report.PAGE.name)
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

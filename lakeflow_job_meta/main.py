@@ -101,7 +101,8 @@ def run(
     configure_log()
     monitor = (make or _make)(parameters)
     last = monitor.run_continuous(parameters.max_iterations)
-    return list(last.get("errors", ())) if parameters.max_iterations is not None else []
+    limited = parameters.max_iterations is not None and not monitor.stopped
+    return list(last.get("errors", ())) if limited else []
 
 
 def read_parameters(

@@ -152,7 +152,10 @@ class MetadataMonitor:
         self._jitter = jitter
         self._manager = manager or MetadataManager(self.control_table, runtime=self.runtime)
         self._orchestrator = orchestrator or JobOrchestrator(
-            self.control_table, runtime=self.runtime, sleep=lambda seconds: void(self._sleep(seconds))
+            self.control_table,
+            runtime=self.runtime,
+            sleep=lambda seconds: void(self._sleep(seconds)),
+            stopped=self._stopping.is_set,
         )
         self._files = _Part("files", self._new_backoff())
         self._table = _Part("table", self._new_backoff())
@@ -244,6 +247,11 @@ class MetadataMonitor:
     def stop(self) -> None:
         """End `run_continuous` after the call under way; for signal handlers and other threads."""
         self._stopping.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to end, by SIGTERM or `stop`."""
+        return self._stopping.is_set()
 
     def errors(self) -> list[str]:
         """What is wrong now: parts that failed, rejected files, modules that failed or are refused."""

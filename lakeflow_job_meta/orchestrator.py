@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,20 @@ from lakeflow_job_meta.control.events import Events
 from lakeflow_job_meta.control.job_records import JobRecords
 from lakeflow_job_meta.control.loading import Load, overlay
 from lakeflow_job_meta.control.query_records import QueryRecords
-from lakeflow_job_meta.errors import MetadataError, NotFound, PlanError, TableNotFound, WorkspaceError
+from lakeflow_job_meta.errors import (
+    MetadataError,
+    NotFound,
+    PlanError,
+    Problem,
+    TableNotFound,
+    WorkspaceError,
+)
 from lakeflow_job_meta.metadata.rows import Row
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.ports import Run, Workspace
 from lakeflow_job_meta.reconcile.actions import Action, ActionKind, ActionResult, ApplyResult, Plan
 from lakeflow_job_meta.reconcile.apply import Applier, Outcome, Progress
+from lakeflow_job_meta.reconcile.plan import refuse
 from lakeflow_job_meta.reconcile.plan_file import ReviewedPlan, check_fresh
 from lakeflow_job_meta.reconcile.survey import Survey
 from lakeflow_job_meta.runtime import Runtime, connect
@@ -71,6 +79,7 @@ class JobOrchestrator:
         flags: settings as `settings.SETTINGS` names them.
         runtime: everything at once, instead of the arguments above.
         sleep: waits, in seconds.
+        stopped: asked before each module of an apply; once true, the rest is left as it is.
     """
 
     def __init__(
@@ -83,6 +92,7 @@ class JobOrchestrator:
         flags: Mapping[str, Any] | None = None,
         runtime: Runtime | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.runtime = runtime or connect(
             control_table,
@@ -93,6 +103,7 @@ class JobOrchestrator:
         )
         self.control_table = self.runtime.control_table
         self._sleep = sleep
+        self._stopped = stopped
 
     # ------------------------------------------------------------ plan
 
@@ -127,12 +138,14 @@ class JobOrchestrator:
             rows=rows,
             records=self._records.all(),
             queries=self._queries,
+            refused=load.problems if load is not None else (),
             modules=modules,
         )
-        unknown = sorted(set(modules or ()) - survey.known)
+        rejected = _by_module(load.problems if load is not None else (), modules)
+        unknown = sorted(set(modules or ()) - survey.known - set(rejected))
         if unknown:
             raise PlanError(f"{self.control_table} has no module {unknown[0]!r}; it has {_few(survey.known)}")
-        return survey.plan(compare=compare, force=force)
+        return refuse(survey.plan(compare=compare, force=force), rejected)
 
     def _rows(self, load: Load | None) -> list[Row]:
         try:
@@ -162,7 +175,7 @@ class JobOrchestrator:
         decided = {action.module: action for action in plan.actions}
         contested = outcome.contested
         for attempt in range(CONTEST_ROUNDS):
-            if not contested:
+            if not contested or self._stopped():
                 break
             jitter = random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
             self._sleep(CONTEST_SECONDS * 2**attempt * jitter)
@@ -358,7 +371,19 @@ class JobOrchestrator:
             clock=self.runtime.clock,
             sleep=self._sleep,
             job_ids={a.module: a.job_id for a in plan.actions if a.job_id is not None},
+            stopped=self._stopped,
         )
+
+
+def _by_module(
+    problems: Iterable[Problem], modules: Collection[str] | None
+) -> dict[str, tuple[Problem, ...]]:
+    """Problems of files by the module that they refuse, of the given modules only."""
+    found: dict[str, tuple[Problem, ...]] = {}
+    for problem in problems:
+        if problem.module and (modules is None or problem.module in modules):
+            found[problem.module] = (*found.get(problem.module, ()), problem)
+    return found
 
 
 def _untouched(action: Action) -> ActionResult:

@@ -145,6 +145,8 @@ class Runtime:
             ) from error
         session = SparkSession.getActiveSession()
         if session is None and remote:
+            # Without a main module's file (`python -c`, a shell) pyspark gives up looking for its home.
+            os.environ.setdefault("SPARK_HOME", sys.prefix)
             session = SparkSession.builder.remote(remote).getOrCreate()
         elif session is None and on_databricks:
             session = SparkSession.builder.getOrCreate()

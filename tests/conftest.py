@@ -16,6 +16,8 @@ from lakeflow_job_meta.control.commit import without_waiting
 from lakeflow_job_meta.names import TableName
 
 _NUMBERS = itertools.count(1)
+# Without a main module's file (the workers of xdist) pyspark gives up looking for its home.
+os.environ.setdefault("SPARK_HOME", str(Path(__file__).parent))
 
 
 @dataclass(frozen=True)

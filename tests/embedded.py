@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ from lakeflow_job_meta.local.connection import Connection
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 T = TypeVar("T")
+# pyspark looks for its home, and gives up where there is no main file (as under xdist); any folder will do.
+os.environ.setdefault("SPARK_HOME", str(ROOT))
 
 
 def environment(connection: Connection | None = None, **more: str) -> dict[str, str]:
@@ -59,6 +62,23 @@ def run(
         stdin=subprocess.DEVNULL,
         check=False,
     )
+
+
+def build_wheel(target: Path) -> Path:
+    """The wheel of this package, built from a copy: builds side by side would share a folder."""
+    source = target / "source"
+    shutil.copytree(
+        ROOT / "lakeflow_job_meta", source / "lakeflow_job_meta", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    env = environment(None, PYTHONWARNINGS="ignore")
+    done = run(
+        "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(source), env=env
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    [wheel] = target.glob("*.whl")
+    return wheel
 
 
 def wait_for(question: Callable[[], T | None], what: str, seconds: float = 90) -> T:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from lakeflow_job_meta.local.connection import Connection
-from tests.embedded import BIN, ROOT, environment, run, running, wait_for
+from tests.embedded import BIN, ROOT, build_wheel, environment, run, running, wait_for
 
 EXAMPLES = ROOT / "examples"
 TABLE = "main.examples.etl_control"
@@ -86,12 +86,7 @@ def test_monitor_as_a_continuous_job(local: Local, tmp_path: Path) -> None:
     """Way 1: the built wheel, in an environment of its own, watches the volume and the table as a job of the workspace."""
     from databricks.sdk.service.jobs import JobSettings
 
-    built = run(
-        "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT),
-        env=environment(None, PYTHONWARNINGS="ignore"),
-    )  # fmt: skip
-    assert built.returncode == 0, built.stderr
-    wheel = next(tmp_path.glob("*.whl"))
+    wheel = build_wheel(tmp_path)
     settings = json.loads((EXAMPLES / "monitor_job.json").read_text())
     [place] = settings["environments"][0]["spec"]["dependencies"]
     assert place.rsplit("/", 1)[1] == wheel.name

@@ -112,6 +112,7 @@ class Monitor:
 
     def __init__(self, errors: list[str]) -> None:
         self.errors = errors
+        self.stopped = False
         self.asked: list[int | None] = []
 
     def run_continuous(self, max_iterations: int | None = None) -> dict[str, Any]:

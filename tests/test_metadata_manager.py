@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lakeflow_job_meta.control import reading
 from lakeflow_job_meta.control.control_table import ControlTable
 from lakeflow_job_meta.control.events import Events
 from lakeflow_job_meta.control.job_records import JobRecords
@@ -152,7 +153,7 @@ class TestLoadYaml:
         assert stage.rows() == {"good/a": True, "half/a": True}
         told = str(caught.value)
         assert f"{tmp_path}/broken.yaml:" in told
-        assert f"{tmp_path}/half.yaml:13:" in told
+        assert f"{tmp_path}/half.yaml:14:" in told
         assert "task_type" in told
         events = Events(stage.tables, stage.manager.control_table, "ws1").recent(10)
         assert {event.kind for event in events} == {"rejected"}
@@ -298,6 +299,20 @@ class TestSync:
         stage.volumes._volumes.read = read
         assert stage.sync() == 1
 
+    def test_a_huge_file_is_refused_unread(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As one that does not parse: it keeps what it had."""
+        stage.put("a.yaml", text("a", "s"))
+        stage.sync()
+        monkeypatch.setattr(reading, "MAX_FILE_BYTES", 500)
+        stage.put("a.yaml", text("a", "s") + "#" * 500)
+        stage.put("b.yaml", text("b", "s"))
+        stage.volumes.reads.clear()
+        with pytest.raises(MetadataError, match=rf"{VOLUME}/a.yaml: the file has \d+ bytes"):
+            stage.sync()
+        assert stage.volumes.reads == [f"{VOLUME}/b.yaml"]
+        assert stage.rows() == {"a/s": True, "b/s": True}
+        assert stage.sync() == 0
+
     def test_only_files_that_moved_are_read(self, stage: Stage) -> None:
         """By size and time, then by their bytes; a conflict has its other side read, too."""
         stage.put("a.yaml", text("a", "s"))
@@ -383,11 +398,11 @@ class TestQuestions:
     def test_modules_and_sources(self, stage: Stage) -> None:
         """Live modules; the sources of one by stage, without its job row."""
         stage.put("a.yaml", text("m", "b", "a", job="{max_concurrent_runs: 2}"))
-        stage.put("b.yaml", text("n", "s"))
+        stage.put("b.yaml", text("p", "s"))
         stage.sync()
         stage.put("a.yaml", text("m", "a", order=2, job="{max_concurrent_runs: 2}"))
         stage.sync()
-        assert stage.manager.get_all_modules() == ["m", "n"]
+        assert stage.manager.get_all_modules() == ["m", "p"]
         sources = stage.manager.get_module_sources("m")
         assert [(source["source_id"], source["execution_order"]) for source in sources] == [("a", 2)]
         assert list(sources[0]) == [

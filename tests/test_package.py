@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 import lakeflow_job_meta
 from lakeflow_job_meta import errors
+from tests.embedded import build_wheel
 
 ROOT = Path(__file__).parents[1]
 HEAVY = (
@@ -151,14 +151,7 @@ def test_pinned_requirements_name_no_address() -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built wheel."""
-    target = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(ROOT)],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    return next(target.glob("*.whl"))
+    return build_wheel(tmp_path_factory.mktemp("dist"))
 
 
 def test_wheel_ships_its_data(wheel: Path) -> None:

@@ -72,7 +72,8 @@ def command_line() -> str:
 
 
 def _help(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:
-    context = click.Context(command, info_name=name, parent=parent, terminal_width=110, max_content_width=110)
+    settings = {**command.context_settings, "terminal_width": 110, "max_content_width": 110}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
     yield context.command_path, "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
@@ -126,7 +127,7 @@ def task_types() -> str:
 def _runs_on(kind: Any) -> str:
     if kind.ours:
         return f"{kind.summary} A task of this package: it becomes a python_wheel task."
-    own = "" if kind.name == (kind.api_key or "").removesuffix("_task") else f"{kind.summary} "
+    own = f"{kind.summary} " if kind.lifted else ""  # a type that we shape has a text of ours
     return f"{own}In the Jobs API: `{kind.api_key}`."
 
 

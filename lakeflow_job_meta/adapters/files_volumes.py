@@ -37,12 +37,13 @@ class FilesVolumes:
             return self._elsewhere(path).list(path)
         top = path.rstrip("/")
         try:
-            return sorted(self._walk(top))
-        except VolumeError:
-            one = self._file(top)
+            entries = self._entries(top)
+        except VolumeError as error:
+            one = self._file(top) if _is_no_folder(error) else None
             if one is None:
                 raise
             return [one]
+        return sorted(self._walk(top, entries))
 
     def read(self, path: str) -> bytes:
         if self._is_local(path):
@@ -89,14 +90,14 @@ class FilesVolumes:
             raise VolumeError(f"{path} is not below {_MOUNT}: only volumes are reached from here")
         return self._local
 
-    def _walk(self, top: str) -> Iterator[FileInfo]:
-        folders = [top]
+    def _walk(self, top: str, entries: Sequence[DirectoryEntry]) -> Iterator[FileInfo]:
+        folders = [(top, entries)]
         while folders:
-            folder = folders.pop()
-            for entry in self._entries(folder):
+            folder, listed = folders.pop()
+            for entry in listed:
                 path = f"{folder}/{entry.name}"
                 if entry.is_directory:
-                    folders.append(path)
+                    folders.append((path, self._entries(path)))
                 else:
                     yield _info(path, entry)
 
@@ -115,6 +116,12 @@ class FilesVolumes:
             if entry.name == name and not entry.is_directory:
                 return _info(path, entry)
         return None
+
+
+def _is_no_folder(error: VolumeError) -> bool:
+    from databricks.sdk.errors import BadRequest, NotFound
+
+    return isinstance(error.__cause__, (NotFound, BadRequest))
 
 
 def _info(path: str, entry: DirectoryEntry) -> FileInfo:

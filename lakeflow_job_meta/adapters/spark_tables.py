@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.adapters import sql_text
-from lakeflow_job_meta.adapters.sql_errors import classify
+from lakeflow_job_meta.adapters.sql_errors import classify, first_line
 from lakeflow_job_meta.errors import TableNotFound, TablesError
 from lakeflow_job_meta.names import TableName, quote_identifier
 from lakeflow_job_meta.ports import Column, TableDefinition
@@ -79,6 +79,8 @@ class SparkTables:
         matched_when: str = "",
         insert: bool = True,
     ) -> None:
+        if not rows:
+            return
         columns = sql_text.staged_columns(definition, rows)
         names = [column.name for column in columns]
         updated = [name for name in names if name not in keys] if update is None else list(update)
@@ -113,7 +115,11 @@ class SparkTables:
         schema = StructType([StructField(column.name, _spark_type(column.type), True) for column in columns])
         data = [tuple(row.get(column.name) for column in columns) for row in rows]
         view = f"lakeflow_job_meta_{uuid.uuid4().hex}"
-        self._spark.createDataFrame(data, schema).createTempView(view)
+        try:
+            frame = self._spark.createDataFrame(data, schema)
+        except (TypeError, ValueError, OverflowError) as error:  # pyarrow's errors are of these, too
+            raise TablesError(f"a value cannot be stored: {first_line(str(error))}") from error
+        frame.createTempView(view)
         try:
             yield quote_identifier(view)
         finally:
@@ -141,8 +147,6 @@ class SparkTables:
                 condition = named() or ""
             types = tuple(kind.__name__ for kind in type(error).__mro__)
             raise classify(what, str(error), types=types, condition=condition) from error
-        except (UnicodeError, OverflowError) as error:
-            raise TablesError(f"{what} failed: a value cannot be stored ({error})") from error
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

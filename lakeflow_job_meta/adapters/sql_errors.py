@@ -29,7 +29,11 @@ _CONFLICT_TYPES = frozenset(
 _UNAVAILABLE_TYPES = frozenset(
     {"ConnectionError", "Py4JNetworkError", "SessionNotSameException", "RpcError", "RetriesExceeded"}
 )
+# Two CREATE ... IF NOT EXISTS at once: repeating the loser is right, it finds the winner's table.
 _CONFLICT_CONDITIONS = (
+    "TABLE_OR_VIEW_ALREADY_EXISTS",
+    "SCHEMA_ALREADY_EXISTS",
+    "DELTA_TABLE_ALREADY_EXISTS",
     "DELTA_CONCURRENT_",
     "DELTA_METADATA_CHANGED",
     "DELTA_PROTOCOL_CHANGED",
@@ -114,6 +118,7 @@ def classify(what: str, message: str, *, types: tuple[str, ...] = (), condition:
             return _not_found(what, cause)
         if condition.startswith(_UNAVAILABLE_CONDITIONS):
             return _unavailable(what, cause)
+        return TablesError(f"{what} failed: {cause}")
     if _CONFLICT_TEXT.search(message):
         return _conflict(what, cause)
     if _UNAVAILABLE_TEXT.search(message):

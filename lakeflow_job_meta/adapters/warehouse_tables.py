@@ -1,7 +1,8 @@
 """Tables over a SQL warehouse: the Statement Execution API, for where there is no Spark.
 
 Values travel as named parameters; rows of an INSERT or MERGE as one JSON parameter, taken apart by
-`from_json`. Results come INLINE as JSON_ARRAY, chunk by chunk.
+`from_json`. Results come INLINE as JSON_ARRAY, chunk by chunk; those above 25 MiB, which the service
+refuses to send inline, are asked for again and fetched by presigned links.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lakeflow_job_meta.ports import Column, TableDefinition
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
-    from databricks.sdk.service.sql import StatementParameterListItem, StatementResponse
+    from databricks.sdk.service.sql import ExternalLink, StatementParameterListItem, StatementResponse
 
 #: Staged rows of one statement, as JSON: a statement is limited to 16 MiB.
 BATCH_BYTES = 8 * 1024 * 1024
@@ -36,6 +37,10 @@ _INTEGERS = frozenset({"BYTE", "SHORT", "INT", "LONG"})
 _TIMESTAMP = re.compile(
     r"(\d{4,6}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?\s*(Z|UTC|[+-]\d\d:?(?:\d\d)?)?"
 )
+
+
+class _TooLarge(TablesError):
+    """The result is above what the service sends inline."""
 
 
 class WarehouseTables:
@@ -71,7 +76,10 @@ class WarehouseTables:
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT; timestamps come back aware, in UTC."""
-        response = self._run("the query", sql, parameters)
+        try:
+            response = self._run("the query", sql, parameters)
+        except _TooLarge:
+            response = self._run("the query", sql, parameters, inline=False)
         columns = _columns(response)
         return [
             {name: _value(kind, text) for (name, kind, _), text in zip(columns, row, strict=True)}
@@ -108,6 +116,8 @@ class WarehouseTables:
         matched_when: str = "",
         insert: bool = True,
     ) -> None:
+        if not rows:
+            return
         columns = sql_text.staged_columns(definition, rows)
         names = [column.name for column in columns]
         text = sql_text.merge(
@@ -128,7 +138,9 @@ class WarehouseTables:
             return int(row[names.index("version")] or 0)
         raise TablesError(f"{table} has no history: is it a Delta table?")
 
-    def _run(self, what: str, sql: str, parameters: Mapping[str, Any] | None = None) -> StatementResponse:
+    def _run(
+        self, what: str, sql: str, parameters: Mapping[str, Any] | None = None, *, inline: bool = True
+    ) -> StatementResponse:
         """The response of one statement that succeeded, its first chunk included."""
         from databricks.sdk.service.sql import (
             Disposition,
@@ -145,7 +157,7 @@ class WarehouseTables:
                 sql,
                 self._warehouse_id,
                 catalog=self._catalog,
-                disposition=Disposition.INLINE,
+                disposition=Disposition.INLINE if inline else Disposition.EXTERNAL_LINKS,
                 format=Format.JSON_ARRAY,
                 on_wait_timeout=ExecuteStatementRequestOnWaitTimeout.CONTINUE,
                 wait_timeout=f"{WAIT_SECONDS}s",
@@ -173,18 +185,14 @@ class WarehouseTables:
                 response = self._api.get_statement(statement_id)
         if response.status.state is StatementState.SUCCEEDED:
             return response
+        message = (response.status.error.message if response.status.error else None) or "no reason given"
+        if "inline byte limit" in message.lower():
+            raise _TooLarge(f"{what} failed: its result is above 25 MiB")
         if response.status.state is StatementState.FAILED:
-            error = response.status.error
-            raise self._failed(what, (error.message if error else None) or "no reason given")
+            raise classify(what, message)
         raise TablesUnavailable(
             f"{what}: the statement was {str(response.status.state.value).lower()} by the warehouse or by hand; try again"
         )
-
-    def _failed(self, what: str, message: str) -> TablesError:
-        if "inline byte limit" in message.lower():
-            return TablesError(f"{what} failed: the result is above 25 MiB, what a SQL warehouse gives in one answer; "
-                               "run it where a Spark session is active")  # fmt: skip
-        return classify(what, message)
 
     def _rows(self, response: StatementResponse) -> Iterator[list[str | None]]:
         """Every row of the result, all chunks."""
@@ -198,16 +206,33 @@ class WarehouseTables:
         while result is not None:
             # the SDK's type says str, the service sends null for NULL
             rows: list[Any] = list(result.data_array or [])
+            following = result.next_chunk_index
+            for link in result.external_links or []:
+                rows += self._fetch(link)
+                following = link.next_chunk_index
             count += len(rows)
             yield from rows
-            if result.next_chunk_index is None:
+            if following is None:
                 break
             with self._edge("fetching a result"):
-                result = self._api.get_statement_result_chunk_n(
-                    response.statement_id or "", result.next_chunk_index
-                )
+                result = self._api.get_statement_result_chunk_n(response.statement_id or "", following)
         if total is not None and count != total:
             raise TablesUnavailable(f"a result came incomplete, {count} of {total} rows; try again")
+
+    def _fetch(self, link: ExternalLink) -> list[Any]:
+        """One chunk from where the warehouse put it; the link itself is the credential, none is sent."""
+        import requests
+
+        with self._edge("fetching a result"):
+            answer = requests.get(
+                link.external_link or "", headers=link.http_headers or {}, timeout=WAIT_SECONDS * 2
+            )
+            if answer.status_code != 200:
+                # never the link in a message: it is a secret
+                raise TablesUnavailable(
+                    f"a part of a result could not be fetched (HTTP {answer.status_code}); try again"
+                )
+            return list(answer.json())
 
     @contextmanager
     def _edge(self, what: str) -> Iterator[None]:

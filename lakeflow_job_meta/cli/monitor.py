@@ -50,7 +50,8 @@ def monitor(
     with session(given) as opened:
         watching = MetadataMonitor(given.table, check_interval_seconds, volume_path, runtime=opened.runtime)
         last = watching.run_continuous(max_iterations, on_tick=_print_line if given.json else None)
-    ctx.exit(1 if max_iterations is not None and last.get("errors") else 0)
+    failed = max_iterations is not None and not watching.stopped and last.get("errors")
+    ctx.exit(1 if failed else 0)
 
 
 def _print_line(tick: dict[str, Any]) -> None:

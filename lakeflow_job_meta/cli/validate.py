@@ -70,40 +70,25 @@ def judge(paths: Sequence[str], variables: dict[str, str]) -> Judgement:
     from datetime import datetime, timezone
 
     from lakeflow_job_meta.control.loading import decide
-    from lakeflow_job_meta.metadata.build import define
     from lakeflow_job_meta.metadata.files import read_metadata
     from lakeflow_job_meta.metadata.lint import cross_check
-    from lakeflow_job_meta.metadata.rows import JOB_ROW, Row
+    from lakeflow_job_meta.metadata.rows import JOB_ROW
     from lakeflow_job_meta.settings import resolve
 
-    settings = resolve({"variables": variables or None}, os.environ)
-    files = [read_metadata(_read(path), path, settings.variables) for path in yaml_files(paths)]
-    load = decide(
-        files,
-        {},
-        [],
-        listed=[file.path for file in files],
-        hand=True,
-        take_over=False,
-        now=datetime.now(timezone.utc),
-    )
+    values = resolve({"variables": variables or None}, os.environ).variables
+    files = [read_metadata(_read(path), path, values) for path in yaml_files(paths)]
+    # What a load of exactly these files into an empty table would refuse: two files with one module, too.
+    load = decide(files, {}, [], listed=None, hand=True, take_over=False, now=datetime.now(timezone.utc))
     problems = list(load.problems)
-    by_module: dict[str, list[Row]] = {}
-    places = {}
+    refused = {problem.module for problem in problems}
+    definitions, places = {}, {}
     for file in files:
-        for row in file.rows:
-            by_module.setdefault(row.module_name or "", []).append(row)
-            places[row.module_name or ""] = file.places
-    refused = {problem.module for problem in problems if problem.module}
-    definitions = {}
-    for module, rows in by_module.items():
-        defined = define(rows, table="", settings=settings, places=places[module], open_settings=True)
-        problems += [problem for problem in defined.problems if problem not in problems]
-        if defined.definition is not None and module not in refused:
-            definitions[module] = defined.definition
-    problems += [problem for problem in cross_check(definitions) if problem not in problems]
-    sources = sum(1 for rows in by_module.values() for row in rows if row.source_id != JOB_ROW)
+        for module, definition in file.definitions.items():
+            if module not in refused:
+                definitions[module], places[module] = definition, file.places
     modules = {module for file in files for module in file.modules}
+    problems += cross_check(definitions, known=modules, places=places)
+    sources = sum(1 for file in files for row in file.rows if row.source_id != JOB_ROW)
     ordered = sorted(problems, key=lambda problem: (problem.place is None, problem.place, problem.message))
     return Judgement(len(files), len(modules), sources, tuple(ordered))
 

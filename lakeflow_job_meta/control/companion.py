@@ -116,7 +116,7 @@ class Companion:
         try:
             commit(write)
         except TableNotFound:
-            self.tables.create_table(self.definition)
+            commit(lambda: self.tables.create_table(self.definition))
             commit(write)
 
 

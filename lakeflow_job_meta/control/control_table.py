@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lakeflow_job_meta.control.commit import commit
@@ -63,10 +62,10 @@ class ControlTable:
             self._check(found)
             return False
         try:
-            self._tables.create_table(self.definition)
+            commit(lambda: self._tables.create_table(self.definition))
         except TableNotFound:
-            self._tables.create_schema(self.name.catalog, self.name.schema)
-            self._tables.create_table(self.definition)
+            commit(lambda: self._tables.create_schema(self.name.catalog, self.name.schema))
+            commit(lambda: self._tables.create_table(self.definition))
         return True
 
     def exists(self) -> bool:
@@ -95,14 +94,19 @@ class ControlTable:
         selected = ", ".join(f"`{name}`" for name in _NAMES)
         try:
             found = self._tables.query(f"SELECT {selected} FROM {self.name.quoted}{where}", parameters)
-        except (TableNotFound, TablesUnavailable):
+        except TableNotFound as error:
+            raise TableNotFound(
+                f"there is no control table {self.name}, or no right to read it: name another, or make it with "
+                "`lakeflow-job-meta load` or `apply --yaml`"
+            ) from error
+        except TablesUnavailable:
             raise
         except TablesError:
             self.exists()  # a column that is missing is the likeliest cause, and has a better message
             raise
-        rows = [Row(**row) for row in found]
-        if any(_mistyped(row) for row in rows):
+        if _mistyped(found):
             self.exists()
+        rows = [Row(**row) for row in found]
         return sorted(rows, key=lambda row: row.key)
 
     def modules(self) -> list[str]:
@@ -125,7 +129,7 @@ class ControlTable:
         """
         if not rows:
             return
-        staged = [asdict(row) for row in rows]
+        staged = [{name: getattr(row, name) for name in _NAMES} for row in rows]
         commit(lambda: self._tables.merge(self.definition, staged, keys=("module_name", "source_id")))
 
     def _check(self, found: Iterable[Column]) -> None:
@@ -143,12 +147,13 @@ class ControlTable:
             )
 
 
-def _mistyped(row: Row) -> bool:
-    values: dict[str, Any] = asdict(row)
-    return any(
-        values[column.name] is not None and type(values[column.name]) is not _PYTHON[column.type]
-        for column in COLUMNS
-    )
+def _mistyped(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether any value is of another type than its column's: `is_active` as text would be true always."""
+    for column in COLUMNS:
+        kinds = {type(row[column.name]) for row in rows}
+        if not kinds <= {_PYTHON[column.type], type(None)}:
+            return True
+    return False
 
 
 def settings_row(rows: Iterable[Row]) -> Row | None:

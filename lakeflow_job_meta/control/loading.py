@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lakeflow_job_meta.control.records import FileRecord
 from lakeflow_job_meta.errors import Place, Problem
-from lakeflow_job_meta.metadata.rows import Row
+from lakeflow_job_meta.metadata.rows import JOB_ROW, Row
 from lakeflow_job_meta.ports import FileInfo
 
 if TYPE_CHECKING:
@@ -284,8 +284,10 @@ class _Decision:
                 base.update(record.keys[module])
         else:
             base.update(own)
-        for source in {*own, *(source for record in former for source in record.keys[module])} - set(rows):
+        left = {*own, *(source for record in former for source in record.keys[module])} - set(rows)
+        for source in left - {JOB_ROW}:
             self._deactivate(module, source)
+        self._open_job_row(module, rows, left=JOB_ROW in left, new=not own)
         for source, row in rows.items():
             there = self.current.get(row.key)
             changed = base.get(source) != hashes[source] or (there is None and self.restore)
@@ -355,6 +357,19 @@ class _Decision:
         held = self.untouched.get(record.path, record)
         keys = {name: hashes for name, hashes in held.keys.items() if name != module}
         self.untouched[record.path] = replace(held, sha256="", keys=keys)
+
+    def _open_job_row(self, module: str, rows: Mapping[str, Row], *, left: bool, new: bool) -> None:
+        """A file that has the module, but no job settings, does not retire it.
+
+        An inactive job row retires its module, so one that left its file is emptied instead, and so is
+        an inactive one that a file left behind when it vanished, once a file has the module again.
+        """
+        row = self.current.get((module, JOB_ROW))
+        if row is None or JOB_ROW in rows or not (left or (new and not row.active)):
+            return
+        emptied = replace(row, transformation_config="{}", is_active=True)
+        if emptied != row:
+            self.write[row.key] = emptied
 
     def _deactivate(self, module: str, source: str) -> None:
         row = self.current.get((module, source))

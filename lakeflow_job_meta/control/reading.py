@@ -85,6 +85,9 @@ class Reader:
             if isinstance(data, Problem):
                 problems.append(data)
                 continue
+            if data is None:
+                files.append(_too_large(info))
+                continue
             record = known.get(info.path)
             if record is not None and _same(record, digest(data), self._context):
                 moved = replace(record, size=info.size, modified_at=info.modified_at)
@@ -94,16 +97,16 @@ class Reader:
             files.append(read_metadata(data, info.path, self._variables))
         return Reading(tuple(files), tuple(touched), tuple(problems))
 
-    def _bytes(self, infos: Sequence[FileInfo]) -> list[bytes | Problem]:
+    def _bytes(self, infos: Sequence[FileInfo]) -> list[bytes | Problem | None]:
         if len(infos) < 2:
             return [self._one(info) for info in infos]
         with ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(self._one, infos))
 
-    def _one(self, info: FileInfo) -> bytes | Problem:
+    def _one(self, info: FileInfo) -> bytes | Problem | None:
+        """The file's bytes; None when it is too large to be read."""
         if info.size > MAX_FILE_BYTES:
-            limit = MAX_FILE_BYTES // 2**20
-            return Problem(f"the file has {info.size} bytes, above {limit} MiB: split it", Place(info.path))
+            return None
         try:
             return self._volumes.read(info.path)
         except VolumeError as error:
@@ -118,6 +121,14 @@ class Reader:
             longest = max(longest, min(tick, info.modified_at / 1000 + tick - now))
         if longest > 0:
             self._sleep(longest)
+
+
+def _too_large(info: FileInfo) -> MetadataFile:
+    from lakeflow_job_meta.metadata.files import MetadataFile
+
+    limit = MAX_FILE_BYTES // 2**20
+    problem = Problem(f"the file has {info.size} bytes, above {limit} MiB: split it", Place(info.path))
+    return MetadataFile(info.path, "", problems=(problem,), rejected=True)
 
 
 def absolute(path: str) -> str:

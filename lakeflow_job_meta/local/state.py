@@ -62,7 +62,7 @@ class Database:
         self.path = path
         self._local = threading.local()
         self._writing = threading.RLock()
-        self._open: list[sqlite3.Connection] = []
+        self._open: dict[threading.Thread, sqlite3.Connection] = {}
         self._open_lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,10 @@ class Database:
             connection.execute("PRAGMA synchronous=NORMAL")
             self._local.connection = connection
             with self._open_lock:
-                self._open.append(connection)
+                # The run engine has a thread a task: what ended threads left open would use up all files.
+                for thread in [thread for thread in self._open if not thread.is_alive()]:
+                    self._open.pop(thread).close()
+                self._open[threading.current_thread()] = connection
         return connection
 
     def script(self, ddl: str) -> None:
@@ -132,7 +135,7 @@ class Database:
     def close(self) -> None:
         """Closes the connections of all threads; the database must not be used afterwards."""
         with self._open_lock:
-            for connection in self._open:
+            for connection in self._open.values():
                 connection.close()
             self._open.clear()
         self._local = threading.local()

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 
 from lakeflow_job_meta.local.api.errors import ApiError, invalid
+from lakeflow_job_meta.local.job_values import JOB_ENUMS, JOB_TYPES, TASK_ENUMS, TASK_TYPES
 from lakeflow_job_meta.local.quartz import cron_problem
 from lakeflow_job_meta.local.state import Jobs
 
@@ -25,91 +26,6 @@ MAX_RUN_JOB_LEVELS = 3
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,512}")
-_SOURCES = ("WORKSPACE", "GIT")
-_PAUSE = ("PAUSED", "UNPAUSED")
-
-#: Allowed values by path below a task. A value that the API does not know is refused.
-_TASK_ENUMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (
-        ("run_if",),
-        (
-            "ALL_SUCCESS",
-            "ALL_DONE",
-            "NONE_FAILED",
-            "AT_LEAST_ONE_SUCCESS",
-            "ALL_FAILED",
-            "AT_LEAST_ONE_FAILED",
-        ),
-    ),
-    (("notebook_task", "source"), _SOURCES),
-    (("spark_python_task", "source"), _SOURCES),
-    (("sql_task", "file", "source"), _SOURCES),
-    (("dbt_task", "source"), _SOURCES),
-    (
-        ("condition_task", "op"),
-        ("EQUAL_TO", "NOT_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL", "LESS_THAN", "LESS_THAN_OR_EQUAL"),
-    ),
-)
-_JOB_ENUMS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("format",), ("MULTI_TASK", "SINGLE_TASK")),
-    (("edit_mode",), ("UI_LOCKED", "EDITABLE")),
-    (("performance_target",), ("PERFORMANCE_OPTIMIZED", "STANDARD")),
-    (("schedule", "pause_status"), _PAUSE),
-    (("trigger", "pause_status"), _PAUSE),
-    (("continuous", "pause_status"), _PAUSE),
-    (("continuous", "task_retry_mode"), ("NEVER", "ON_FAILURE")),
-    (("trigger", "table_update", "condition"), ("ANY_UPDATED", "ALL_UPDATED")),
-    (("trigger", "periodic", "unit"), ("MINUTES", "HOURS", "DAYS", "WEEKS")),
-    (
-        ("git_source", "git_provider"),
-        (
-            "gitHub",
-            "bitbucketCloud",
-            "azureDevOpsServices",
-            "gitHubEnterprise",
-            "bitbucketServer",
-            "gitLab",
-            "gitLabEnterpriseEdition",
-            "awsCodeCommit",
-        ),
-    ),
-)
-_JOB_TYPES: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "description": str,
-    "tasks": list,
-    "job_clusters": list,
-    "environments": list,
-    "parameters": list,
-    "tags": dict,
-    "schedule": dict,
-    "trigger": dict,
-    "continuous": dict,
-    "queue": dict,
-    "run_as": dict,
-    "git_source": dict,
-    "health": dict,
-    "email_notifications": dict,
-    "webhook_notifications": dict,
-    "notification_settings": dict,
-    "timeout_seconds": int,
-    "max_concurrent_runs": int,
-}
-_TASK_TYPES: dict[str, type | tuple[type, ...]] = {
-    "task_key": str,
-    "depends_on": list,
-    "description": str,
-    "environment_key": str,
-    "job_cluster_key": str,
-    "existing_cluster_id": str,
-    "new_cluster": dict,
-    "libraries": list,
-    "max_retries": int,
-    "min_retry_interval_millis": int,
-    "timeout_seconds": int,
-    "retry_on_timeout": bool,
-    "disabled": bool,
-}
 #: Fields of a task that end in `_task` are its type; exactly one is set.
 _TYPE_SUFFIX = "_task"
 
@@ -136,9 +52,9 @@ def validate_settings(
 
 
 def _judge(settings: Json, jobs: Jobs | None, job_id: int | None, max_tasks: int) -> None:
-    _types(settings, _JOB_TYPES, "")
+    _types(settings, JOB_TYPES, "")
     _limits(settings)
-    _enums(settings, _JOB_ENUMS, "")
+    _enums(settings, JOB_ENUMS, "")
     _triggers(settings)
     tasks = _objects(settings, "tasks")
     if len(tasks) > max_tasks:
@@ -277,8 +193,8 @@ def _is_timezone(name: str) -> bool:
 
 def _task(task: Json, clusters: set[str], environments: set[str], *, inner: bool = False) -> None:
     where = f"task {task.get('task_key')!r}: "
-    _types(task, _TASK_TYPES, where)
-    _enums(task, _TASK_ENUMS, where)
+    _types(task, TASK_TYPES, where)
+    _enums(task, TASK_ENUMS, where)
     kinds = sorted(name for name, value in task.items() if name.endswith(_TYPE_SUFFIX) and value is not None)
     if len(kinds) != 1:
         found = f"it has {' and '.join(kinds)}" if kinds else "it has none"

@@ -58,7 +58,7 @@ def define(
     problems = Problems(module, table, places)
     _check_name(module, problems)
     _check_duplicates(rows, problems)
-    variables = dict(settings.variables)
+    variables = settings.variables
     part = JobPart()
     retired = False
     judged: list[Judged] = []

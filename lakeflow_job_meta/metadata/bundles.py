@@ -67,12 +67,14 @@ def read_job(entry: Entry) -> None:
         entry.report(entry.at, f"a job must be a mapping with tasks, not {shown(node)}")
         return
     for tokens, text in _texts(node, entry.at):
-        for match in _FOREIGN.finditer(text):
-            if not _JOB_ID.fullmatch(match[0]):
-                entry.report(
-                    tokens,
-                    f"{match[0]} is not known here: put the value, or a variable ${{var.NAME}} in its place",
-                )
+        is_job_id = tokens[-1] == "job_id" and _JOB_ID.fullmatch(text) is not None
+        for match in () if is_job_id else _FOREIGN.finditer(text):
+            remedy = (
+                "it may stand in run_job_task.job_id, as the whole value"
+                if _JOB_ID.fullmatch(match[0])
+                else "put the value, or a variable ${var.NAME} in its place"
+            )
+            entry.report(tokens, f"{match[0]} is not known here: {remedy}")
     job = {key: value for key, value in node.items() if key != "tasks"}
     if isinstance(job.get("parameters"), dict):
         job["parameters"] = [
@@ -144,7 +146,7 @@ def _api(entry: Entry, task: YamlMap, at: Tokens, key: str) -> JsonObject | None
     if task_type not in TASK_TYPES:
         entry.report((*at, kinds[0]), f"unknown task type {quoted(kinds[0])}", at_key=True, source_id=key)
         return None
-    config = _with_references({name: value for name, value in task.items() if name != "task_key"})
+    config: JsonObject = _with_references({name: value for name, value in task.items() if name != "task_key"})
     return {"task_type": task_type, **config, "depends_on": config.get("depends_on") or []}
 
 

@@ -47,7 +47,7 @@ def check_edges(
                 problems.add(
                     source.source_id,
                     part,
-                    f"source {me} depends on unknown source {quoted(name)}{hint(name, known)}",
+                    f"source {me} depends on unknown source {quoted(name)}{hint(name, {*known, *broken})}",
                 )
             elif outcome is not None and known[name].task_type != "condition":
                 problems.add(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lakeflow_job_meta.errors import Place, Problem
+from lakeflow_job_meta.metadata.documents import Flaw
 from lakeflow_job_meta.metadata.header import Header
 from lakeflow_job_meta.metadata.places import Origin, Places, Tokens, descend, pointer
 from lakeflow_job_meta.metadata.rows import JOB_ROW, JOB_SOURCE_TYPE, Row
@@ -60,13 +61,28 @@ class Entry:
     rows: list[Row] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    _explained: set[Place] = field(default_factory=set)
+    _told: set[Problem] = field(default_factory=set)
 
     def report(self, tokens: Tokens, message: str, *, at_key: bool = False, source_id: str = "") -> None:
         """Add a problem at keys inside the file."""
-        place = self.file.place(tokens, at_key=at_key)
-        problem = Problem(message, place, pointer(tokens), self.name, source_id)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self._add(message, (self.file.place(tokens, at_key=at_key), pointer(tokens)), source_id)
+
+    def flaw(self, flaw: Flaw) -> None:
+        """Add what the parser found in this part of the file; it explains whatever else is wrong at its place."""
+        self._add(flaw.message, (Place(self.file.path, *flaw.place), pointer(flaw.tokens)), "", explains=True)
+
+    def _add(
+        self, message: str, spot: tuple[Place, str] | None, source_id: str, *, explains: bool = False
+    ) -> None:
+        place, at = spot or (self.file.place(self.at), pointer(self.at))
+        problem = Problem(message, place, at, self.name, source_id)
+        if problem in self._told or (place in self._explained and not explains):
+            return
+        self._told.add(problem)
+        self.problems.append(problem)
+        if explains:
+            self._explained.add(place)
 
     def read_name(self, raw: Any, tokens: Tokens, *, at_key: bool = False) -> None:
         """Take the module's name from the file, variables replaced."""
@@ -93,37 +109,25 @@ class Entry:
         header = self.file.header
         text, wrong = resolve_text(raw, header.values, header.declared)
         for message in wrong:
-            self._report_at(origins, part, message, source_id)
+            self._add(message, locate(self.file.path, origins, part), source_id, explains=True)
         return text
 
     def config(self, value: Any, origins: list[Origin], part: Tokens, source_id: str) -> str:
         """A config as the JSON text of its row, variables replaced and what they bring escaped."""
+
+        def report(path: Tokens, message: str) -> None:
+            self._add(message, locate(self.file.path, origins, (*part, *path)), source_id, explains=True)
+
         if self.file.variables and value:
             header = self.file.header
-            value = resolve(
-                value,
-                header.values,
-                lambda path, message: self._report_at(origins, (*part, *path), message, source_id),
-                header.declared,
-                escaped=True,
-            )
+            value = resolve(value, header.values, report, header.declared, escaped=True)
         return canonical_json(value) if value else "{}"
-
-    def _report_at(self, origins: list[Origin], part: Tokens, message: str, source_id: str) -> None:
-        """Add a problem at a part of a row."""
-        found = locate(self.file.path, origins, part)
-        place, at = found or (self.file.place(self.at), pointer(self.at))
-        problem = Problem(message, place, at, self.name, source_id)
-        if problem not in self.problems:
-            self.problems.append(problem)
 
     def report_part(
         self, origins: list[Origin], part: Tokens, message: str, source_id: str, *, at_key: bool = False
     ) -> None:
         """As `report`, for a part of a row that defaults may have brought."""
-        found = locate(self.file.path, origins, part, at_key=at_key)
-        place, at = found or (self.file.place(self.at), pointer(self.at))
-        self.problems.append(Problem(message, place, at, self.name, source_id))
+        self._add(message, locate(self.file.path, origins, part, at_key=at_key), source_id)
 
     def add_job_row(self, job: Mapping[str, Any], origins: list[Origin], *, active: bool) -> None:
         """Add the job row, when there is something to say."""

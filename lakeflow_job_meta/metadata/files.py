@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lakeflow_job_meta.errors import Place, Problem
 from lakeflow_job_meta.metadata.build import define
@@ -87,14 +87,16 @@ def read_metadata(
     header = read_header(top, variables, report)
     flaws = _by_entry(document.flaws)
     problems += [_flaw(path, flaw) for flaw in flaws.pop((), [])]
-    entries = list(
-        _entries(FileContext(path, top, header, MARK.encode() in data or _wide(data), Places(path)), report)
-    )
+    context = FileContext(path, top, header, MARK.encode() in data or _wide(data), Places(path))
+    entries = []
+    for entry in _entries(context, report):
+        for flaw in flaws.get(entry.at, ()):
+            entry.flaw(flaw)
+        (read_module if entry.at[0] == "modules" else read_job)(entry)
+        entry.problems = [replace(problem, module=entry.name) for problem in entry.problems]
+        entries.append(entry)
     if problems:
         return MetadataFile(path, sha256, problems=in_order(problems), rejected=True)
-    for entry in entries:
-        for flaw in flaws.get(entry.at, ()):
-            entry.problems.append(_flaw(path, flaw, entry.name))
     _check_claims(entries)
     return _judged(path, sha256, entries, settings)
 
@@ -119,19 +121,17 @@ def _by_entry(flaws: tuple[Flaw, ...]) -> dict[Tokens, list[Flaw]]:
     return result
 
 
-def _flaw(path: str, flaw: Flaw, module: str = "") -> Problem:
-    return Problem(flaw.message, Place(path, *flaw.place), pointer(flaw.tokens), module)
+def _flaw(path: str, flaw: Flaw) -> Problem:
+    return Problem(flaw.message, Place(path, *flaw.place), pointer(flaw.tokens))
 
 
 def _entries(file: FileContext, report: Callable[[Tokens, str, bool], None]) -> Iterator[Entry]:
-    """Every module that the file brings, read."""
+    """Every module that the file brings, still to be read."""
     top, header = file.top, file.header
     modules = top.get("modules")
     if isinstance(modules, list):
         for index, node in enumerate(modules):
-            entry = Entry(file, ("modules", index), node)
-            read_module(entry)
-            yield entry
+            yield Entry(file, ("modules", index), node)
     places: list[tuple[Tokens, object]] = [(("jobs",), top.get("jobs"))]
     if header.bundle and isinstance(top["resources"], dict):
         for kind in top["resources"]:
@@ -148,9 +148,7 @@ def _entries(file: FileContext, report: Callable[[Tokens, str, bool], None]) -> 
                 report(at, f"resources.jobs must be a mapping, not {shown(jobs)}", False)
             continue
         for name, node in jobs.items():
-            entry = Entry(file, (*at, name), node)
-            read_job(entry)
-            yield entry
+            yield Entry(file, (*at, name), node)
 
 
 def _check_claims(entries: list[Entry]) -> None:
@@ -206,10 +204,9 @@ def _judged(path: str, sha256: str, entries: list[Entry], settings: Settings | N
                 open_settings=settings is None,
                 broken=entry.broken,
             )
-            known = {(problem.place, problem.message) for problem in found}
-            found += [
-                problem for problem in defined.problems if (problem.place, problem.message) not in known
-            ]
+            # One problem a spot: what the file says about it explains what the row would.
+            told = {problem.place for problem in found}
+            found += [problem for problem in defined.problems if problem.place not in told]
             if defined.definition is not None and not found:
                 definitions[entry.name] = defined.definition
         if found:

@@ -53,8 +53,8 @@ def read_header(top: YamlMap, given: Mapping[str, str], report: Report) -> Heade
     """The header of a file; `report(keys, message, at_key)` is told of everything wrong with it."""
     bundle = "resources" in top
     for key in top:
-        if key in _KEYS or (bundle and key in _BUNDLE_IGNORED):
-            continue
+        if key in _KEYS or key.startswith("x-") or (bundle and key in _BUNDLE_IGNORED):
+            continue  # x-...: a place of the user's own, for anchors
         if key in _BUNDLE_REFUSED and (bundle or key in ("targets", "include")):
             report((key,), f"{key} is a key of bundles: {_BUNDLE_REFUSED[key]}", True)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ class JobPart:
     options: JsonObject = field(default_factory=dict)
 
 
-def read_job_row(row: Row, variables: dict[str, str], problems: Problems) -> JobPart:
+def read_job_row(row: Row, variables: Mapping[str, str], problems: Problems) -> JobPart:
     """The job row's content; what is wrong with it is added to `problems`."""
     if (row.source_type or JOB_SOURCE_TYPE) != JOB_SOURCE_TYPE:
         problems.add(
@@ -34,18 +35,20 @@ def read_job_row(row: Row, variables: dict[str, str], problems: Problems) -> Job
             ("source_type",),
             f'the row {JOB_ROW} must have source_type "job", not {quoted(row.source_type or "")}',
         )
-    value = read_config(row, CONFIG, variables, problems)
-    if value is None:
+    config = read_config(row, CONFIG, variables, problems)
+    if config.value is None:
         return JobPart()
     found: list[Finding] = []
-    judged: JsonObject = judge(shape("job_row"), value, found)
+    judged: JsonObject = judge(shape("job_row"), config.value, found)
     for finding in found:
         path = tokens(finding.path)
+        if path in config.open:
+            continue  # a variable without value stands there
         message = finding.message
         if path == ("tasks",):
             message = "tasks are made from the module's sources: leave them out of the job settings"
         problems.add(JOB_ROW, (CONFIG, *path), message, at_key=finding.kind == "unknown")
-    if found:
+    if found or config.open:
         # Only the options are sure to be usable; what refuses the module is in `problems`.
         return JobPart()
     options = {name: judged[name] for name in MODULE_SETTINGS if name in judged}

@@ -275,7 +275,9 @@ def published(strict: JsonObject) -> JsonObject:
     result["$defs"] = dict(sorted(defs.items()))
     # Bundles keep more beside `resources` (bundle, workspace, ...).
     result["if"] = {"not": {"required": ["resources"]}}
-    result["then"] = {"propertyNames": {"enum": sorted(result["properties"])}}
+    result["then"] = {
+        "propertyNames": {"anyOf": [{"enum": sorted(result["properties"])}, {"pattern": "^x-"}]}
+    }
     allowed: JsonObject = allow_variables(result)
     return allowed
 

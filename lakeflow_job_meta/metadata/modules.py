@@ -15,6 +15,7 @@ from lakeflow_job_meta.settings import MODULE_SETTINGS
 
 JsonObject = dict[str, Any]
 _CONFIG = "transformation_config"
+_NO_SOURCES = "sources must be a list of sources; sources: [] retires the module"
 _CONFIGS = ("source_config", "target_config", _CONFIG)
 
 
@@ -37,22 +38,31 @@ def read_module(entry: Entry) -> None:
 
 def _checked_parts(entry: Entry, node: YamlMap) -> JsonObject:
     """The module's own keys, judged; what is wrong is left out of the result."""
+    # Judged with their variables replaced; the row takes them as they are, and is resolved as a whole.
+    origins = [Origin((), entry.at, node, node.place)]
+    texts = {
+        name: entry.text(value, origins, (name,), "")
+        for name, value in node.items()
+        if isinstance(value, str) and name != "module_name"
+    }
     found: list[Finding] = []
-    judged: JsonObject = judge(shape("module_parts"), node, found)
-    judged = dict(judged)
+    judged: JsonObject = dict(judge(shape("module_parts"), {**node, **texts}, found))
+    judged.update((name, node[name]) for name in texts if name in judged and name != "is_active")
     job_keys = shape("job").properties
     for finding in found:
         path = tokens(finding.path)
-        if path == ("module_name",) or finding.key == "module_name":
+        if path == ("module_name",):
             continue  # told by read_name
         message = finding.message
         if finding.kind == "unknown" and finding.key in job_keys:
             message = f"{quoted(finding.key)} belongs under job:"
-        elif finding.kind == "missing" or path == ("sources",):
-            message = "sources must be a list of sources; sources: [] retires the module"
+        elif path == ("sources",):
+            message = _NO_SOURCES
         entry.report((*entry.at, *path), message, at_key=finding.kind == "unknown")
         if path:
             judged.pop(str(path[0]), None)
+    if node.get("sources") is None:
+        entry.report((*entry.at, "sources") if "sources" in node else entry.at, _NO_SOURCES)
     if "defaults" in judged:
         check_defaults(
             judged["defaults"],

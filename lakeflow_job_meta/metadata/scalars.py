@@ -11,7 +11,8 @@ import math
 import re
 from typing import Any
 
-_BOOLEAN_WORDS = re.compile(r"(?i:y|n|yes|no|on|off)")
+# `y` and `n` are not here: no reader in use takes them for booleans, and columns and parameters have such names.
+_BOOLEAN_WORDS = re.compile(r"(?i:yes|no|on|off)")
 _TRUE, _FALSE, _NULL = (
     ("true", "True", "TRUE"),
     ("false", "False", "FALSE"),
@@ -47,7 +48,7 @@ def plain(text: str) -> tuple[Any, str]:
         return None, ""
     if text[0] not in _STARTS:
         if len(text) <= 3 and _BOOLEAN_WORDS.fullmatch(text):
-            meant = "true" if text.lower() in ("y", "yes", "on") else "false"
+            meant = "true" if text.lower() in ("yes", "on") else "false"
             return (
                 text,
                 f'plain {text} is a boolean to YAML 1.1: write "{text}" in quotes for the text, or {meant}',

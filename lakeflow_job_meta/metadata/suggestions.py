@@ -8,16 +8,24 @@ from collections.abc import Iterable
 from typing import Any
 
 _SHOWN = 80
+#: Among more words than this, only the likely ones are compared: comparing is slow.
+_MANY = 500
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """` (did you mean "x"?)` when one of the known words is close, else nothing."""
     if not isinstance(word, str) or not word or len(word) > 200:
         return ""
+    folded = word.lower()
     by_fold: dict[str, str] = {}
     for name in known:
         by_fold.setdefault(name.lower(), name)
-    close = difflib.get_close_matches(word.lower(), list(by_fold), n=1, cutoff=0.6)
+    candidates = list(by_fold)
+    if len(candidates) > _MANY:
+        candidates = [
+            name for name in candidates if name[:1] == folded[:1] and abs(len(name) - len(folded)) <= 2
+        ]
+    close = difflib.get_close_matches(folded, candidates[:_MANY], n=1, cutoff=0.6)
     return f' (did you mean "{by_fold[close[0]]}"?)' if close else ""
 
 
@@ -49,4 +57,4 @@ def _json(value: Any) -> str:
         return f"a list of {len(value)}" if value else "[]"
     if isinstance(value, str) and len(value) > _SHOWN:
         return json.dumps(value[:_SHOWN], ensure_ascii=False)[:-1] + f'..." ({len(value)} characters)'
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -53,7 +53,7 @@ def resolve_text(text: str, values: Mapping[str, str], declared: Iterable[str] =
         elif name in values:
             piece = values[name]
         else:
-            piece = ""
+            piece = match[0]
             wrong.append(_unknown(name, values, declared))
         pieces.append(piece)
         size += len(piece)

@@ -33,6 +33,8 @@ Progress = Callable[[ActionResult], None]
 
 #: Modules that are claimed, carried out and saved together.
 BATCH = 200
+#: The error of a module whose turn did not come before the writer was told to stop.
+STOPPED = "not begun: told to stop"
 _DONE: Mapping[ActionKind, str] = {
     "create": "created",
     "update": "updated",
@@ -71,6 +73,7 @@ class Applier:
         clock: now, as an aware datetime.
         sleep: waits between two looks after an unclear create, in seconds.
         job_ids: job ids of live modules, for references to them.
+        stopped: asked before each module; once true, modules that were not begun are left as they are.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Applier:
         clock: Callable[[], datetime],
         sleep: Callable[[float], None] = time.sleep,
         job_ids: Mapping[str, int] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._workspace = workspace
         self._control_table = control_table
@@ -95,6 +99,7 @@ class Applier:
         self._clock = clock
         self._sleep = sleep
         self._job_ids = dict(job_ids or {})
+        self._stopped = stopped
         self._token = str(uuid.uuid4())
 
     def run(self, actions: Sequence[Action], progress: Progress | None = None) -> Outcome:
@@ -105,7 +110,11 @@ class Applier:
         if new:
             self._records.insert(new)
         for batch in _batches(working):
-            self._batch(batch, outcome, progress)
+            if self._stopped():
+                left = {a.module: ActionResult(a, a.job_id, error=STOPPED) for a in batch}
+                outcome.results.update(left)
+            else:
+                self._batch(batch, outcome, progress)
         return outcome
 
     def _batch(self, batch: Sequence[Action], outcome: Outcome, progress: Progress | None) -> None:
@@ -170,6 +179,9 @@ class Applier:
     def _carry_out(self, action: Action) -> _Done:
         work: Work = action.work
         done = _Done(action, work.record, job_id=work.job_id if not work.delete else None)
+        if self._stopped():
+            done.record, done.error = work.before or JobRecord(action.module), STOPPED
+            return done
         if not work.touches_workspace:
             done.record = replace(work.record, applied=self._applied(work, {}) or work.record.applied)
             return done
@@ -276,6 +288,8 @@ class Applier:
     def _told(self, done: _Done) -> Iterator[Event]:
         action, now = done.action, self._clock()
         changes = [{**change.as_json(), "drift": change.drift} for change in action.changes]
+        if done.error == STOPPED:
+            return
         if done.error:
             yield Event("failed", now, action.module, done.job_id, done.error, {"action": action.kind})
         elif action.work.delete:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from lakeflow_job_meta.control.records import JobRecord
+from lakeflow_job_meta.errors import Problem
 from lakeflow_job_meta.jobs.desired import DesiredJob
 from lakeflow_job_meta.jobs.references import resolve
 from lakeflow_job_meta.names import digest
-from lakeflow_job_meta.reconcile.actions import Action, ActionKind, Change
+from lakeflow_job_meta.reconcile.actions import Action, ActionKind, Change, Plan
 from lakeflow_job_meta.reconcile.attachments import decide_attachments
 from lakeflow_job_meta.reconcile.diff import diff, merge
 from lakeflow_job_meta.reconcile.retirement import (
@@ -36,6 +37,24 @@ def decide(state: ModuleState, settings: Settings) -> Action:
     if state.actual is None and state.observed:
         return _create(state, state.desired, settings)
     return _keep(state, state.desired, settings)
+
+
+def refuse(plan: Plan, rejected: Mapping[str, tuple[Problem, ...]]) -> Plan:
+    """The plan with the modules that a file got wrong refused; their jobs stay as they are, last good."""
+    actions = {action.module: action for action in plan.actions}
+    for module, problems in rejected.items():
+        former = actions.get(module)
+        reasons = tuple(str(problem) for problem in problems)
+        actions[module] = Action(
+            module=module,
+            kind="refused",
+            reasons=reasons,
+            problems=problems,
+            job_id=former.job_id if former else None,
+            job_name=former.job_name if former else module,
+            fingerprint=digest(["refused", *reasons], 32),
+        )
+    return replace(plan, actions=tuple(actions[module] for module in sorted(actions)))
 
 
 def hold_back(action: Action, reason: str) -> Action:
@@ -83,7 +102,8 @@ def _refuse(state: ModuleState) -> Action:
     error = "\n".join(str(problem) for problem in state.problems)
     former = state.record or JobRecord(state.module)
     after = replace(former, status="refused", error=error)
-    work = None if _same(after, former) else Work(after)
+    only_in_a_file = state.record is None and not state.rows_hash
+    work = None if only_in_a_file or _same(after, former) else Work(after)
     return _action(state, "refused", (), [str(problem) for problem in state.problems], work)
 
 

@@ -40,6 +40,8 @@ JsonObject = dict[str, Any]
 
 #: Settings that change what is rendered; a new value has every module rendered anew.
 RENDERING = ("variables", "default_warehouse_id", "package", "queries_path")
+#: States of a record that ask for nothing as long as the rows stay.
+SETTLED = ("active", "retired", "deleted")
 
 
 @dataclass(slots=True)
@@ -58,11 +60,7 @@ class _Judged:
     @property
     def settled(self) -> bool:
         """Whether the record says that what is wanted was applied."""
-        return (
-            self.record is not None
-            and not self.fresh
-            and self.record.status in ("active", "retired", "deleted")
-        )
+        return self.record is not None and not self.fresh and self.record.status in SETTLED
 
 
 class Survey:
@@ -74,6 +72,7 @@ class Survey:
         rows: all rows of the control table (an overlay included).
         records: `_jobs` by module.
         queries: `_queries`.
+        refused: problems of modules that metadata files were refused for; their rows are last good.
         modules: only these, None for all.
     """
 
@@ -87,6 +86,7 @@ class Survey:
         rows: Sequence[Row],
         records: Mapping[str, JobRecord],
         queries: QueryRecords,
+        refused: Iterable[Problem] = (),
         modules: Collection[str] | None = None,
     ) -> None:
         self._control_table = control_table
@@ -101,10 +101,12 @@ class Survey:
         for row in rows:
             if row.module_name != SETTINGS_MODULE:
                 self._rows.setdefault(row.module_name or "", []).append(row)
-        kept = {
-            name for name, record in records.items() if record.job_id is not None or record.status == "active"
-        }
-        self.known = set(self._rows) | kept
+        self._refused: dict[str, list[Problem]] = {}
+        for problem in refused:
+            if problem.module:
+                self._refused.setdefault(problem.module, []).append(problem)
+        kept = {name for name, one in records.items() if one.job_id is not None or one.status not in SETTLED}
+        self.known = {*self._rows, *self._refused, *kept}
 
     def plan(self, *, compare: bool, force: bool) -> Plan:
         """Every module's action.
@@ -142,6 +144,9 @@ class Survey:
     def _judge(self, module: str) -> _Judged:
         rows = self._rows.get(module, [])
         record = self._records.get(module)
+        if module in self._refused:
+            mark = rows_hash(rows) if rows else ""
+            return _Judged(module, record, mark, fresh=True, problems=tuple(self._refused[module]))
         mark = rows_hash(rows)
         settled = record is not None and (record.rows_hash, record.context_hash) == (mark, self._context)
         if record is not None and settled and record.status in ("retired", "deleted"):

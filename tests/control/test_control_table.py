@@ -79,9 +79,8 @@ def test_ensure_says_whether_it_made_the_table(tables: Any, control_name: TableN
 def test_rows_come_back_as_they_were_written(table: ControlTable) -> None:
     """Any text, NULLs and all."""
     rows = [
-        Row(text or "empty", f"m {text}", text, number, text, None, text, is_active)
+        Row(text or "empty", f"m {text}", text, number, text, None, text)
         for number, text in enumerate(HOSTILE)
-        for is_active in (True,)
     ]
     rows += [
         Row("nulls", "n"),

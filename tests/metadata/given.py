@@ -45,7 +45,7 @@ def row(source_id: str | None = "a", config: Any = NOTEBOOK, *, order: Any = 1, 
 
 
 def job_row(config: Any, *, active: bool = True, **columns: Any) -> Row:
-    return row(JOB_ROW, config, order=0, source_type=JOB_SOURCE_TYPE, is_active=active, **columns)
+    return row(JOB_ROW, config, order=0, **{"source_type": JOB_SOURCE_TYPE, "is_active": active, **columns})
 
 
 def built(*rows: Row, **settings: Any) -> Defined:

@@ -35,7 +35,9 @@ def definitions():
 
 def test_the_shipped_schema_is_what_the_installed_sdk_gives():
     """`python -m lakeflow_job_meta.metadata.reflection` was run after the last change of layout or SDK."""
-    shipped = resources.files("lakeflow_job_meta.metadata").joinpath("schema.json").read_text(encoding="utf-8")
+    shipped = (
+        resources.files("lakeflow_job_meta.metadata").joinpath("schema.json").read_text(encoding="utf-8")
+    )
     assert shipped == reflection.shipped_text()
     assert json.loads(shipped)[schema.VERSION_KEY] == reflection.sdk_version()
 
@@ -79,7 +81,10 @@ def test_a_new_type_of_a_new_sdk_comes_by_itself():
 
 def test_another_sdk_than_the_shipped_one_is_reflected_anew(monkeypatch, definitions):
     """Where the installed SDK differs, its new task types are known."""
-    added = {**definitions, "jobs.NewTask": {"type": "object", "properties": {}, "additionalProperties": False}}
+    added = {
+        **definitions,
+        "jobs.NewTask": {"type": "object", "properties": {}, "additionalProperties": False},
+    }
     task = added["jobs.Task"]
     added["jobs.Task"] = {
         **task,

@@ -95,6 +95,12 @@ def test_a_variable_may_stand_for_a_number_a_boolean_and_a_choice(validator):
     assert validator.is_valid(one_source(config))
 
 
+def test_what_is_converted_to_text_passes(validator):
+    config = {"task_type": "notebook", "notebook_path": "/a", "base_parameters": {"n": 3, "b": True}}
+    assert validator.is_valid(one_source(config))
+    assert not validator.is_valid(one_source({**config, "base_parameters": {"n": 5.5}}))
+
+
 def test_other_layouts_pass(validator):
     assert validator.is_valid({"jobs": {"a": {"tasks": []}}})
     assert validator.is_valid({"bundle": {"name": "x"}, "resources": {"jobs": {"a": {"tasks": []}}}})

@@ -10,7 +10,9 @@ from starlette.routing import Route
 from lakeflow_job_meta.local.api.call import Call, route
 from lakeflow_job_meta.local.api.errors import invalid
 from lakeflow_job_meta.local.api.job_defaults import with_defaults
-from lakeflow_job_meta.local.runs.store import RunRecord, RunStore, TaskRecord
+from lakeflow_job_meta.local.runs.records import RunRecord, TaskRecord
+from lakeflow_job_meta.local.runs.requests import run_missing
+from lakeflow_job_meta.local.runs.store import RunStore
 from lakeflow_job_meta.local.runs.views import PAGE, Views
 from lakeflow_job_meta.local.validation import validate_settings
 
@@ -160,15 +162,13 @@ class RunsApi:
 
     def _find(self, run_id: int) -> tuple[RunRecord, TaskRecord | None]:
         """The job run of an id, and the task run when it is the id of one."""
-        from lakeflow_job_meta.local.runs.engine import missing_run
-
         run = self._store.run(run_id)
         if run is not None:
             return run, None
         record = self._store.task(run_id)
         run = self._store.run(record.job_run_id) if record is not None else None
         if run is None:
-            raise missing_run(run_id)
+            raise run_missing(run_id)
         return run, record
 
 

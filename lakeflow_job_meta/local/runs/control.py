@@ -11,8 +11,8 @@ from typing import Any
 
 from lakeflow_job_meta.local.api.errors import ApiError
 from lakeflow_job_meta.local.runs.processes import Stop
+from lakeflow_job_meta.local.runs.records import TaskRecord
 from lakeflow_job_meta.local.runs.states import State
-from lakeflow_job_meta.local.runs.store import TaskRecord
 from lakeflow_job_meta.local.runs.tasks import TaskContext, TaskFailure, refuse
 
 Json = dict[str, Any]

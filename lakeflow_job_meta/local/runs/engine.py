@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,18 +13,28 @@ from typing import Any
 
 from starlette.routing import Route
 
-from lakeflow_job_meta.local.api.errors import ApiError, invalid, job_missing, missing
+from lakeflow_job_meta.local.api.errors import ApiError, invalid, job_missing
 from lakeflow_job_meta.local.api.identity import workspace_id
 from lakeflow_job_meta.local.api.queries import QueryStore
 from lakeflow_job_meta.local.folder import Folder
 from lakeflow_job_meta.local.runs import dependencies
 from lakeflow_job_meta.local.runs.environments import Environments
-from lakeflow_job_meta.local.runs.execution import STOPPED, Execution, stopped_state
+from lakeflow_job_meta.local.runs.execution import Execution, stopped_state
 from lakeflow_job_meta.local.runs.notifications import note
-from lakeflow_job_meta.local.runs.processes import Stop, kill_orphan
+from lakeflow_job_meta.local.runs.processes import Stop
+from lakeflow_job_meta.local.runs.records import RepairRecord, RunRecord, TaskRecord
+from lakeflow_job_meta.local.runs.recovery import recover
 from lakeflow_job_meta.local.runs.references import Scope
-from lakeflow_job_meta.local.runs.states import BLOCKED, PENDING, RUNNING, State, ended
-from lakeflow_job_meta.local.runs.store import RepairRecord, RunRecord, RunStore, TaskRecord
+from lakeflow_job_meta.local.runs.requests import (
+    change_for_repair,
+    resolved_parameters,
+    run_missing,
+    tasks_to_rerun,
+    with_declared,
+)
+from lakeflow_job_meta.local.runs.sql import NoSql
+from lakeflow_job_meta.local.runs.states import BLOCKED, PENDING, RUNNING, State, admission
+from lakeflow_job_meta.local.runs.store import RunStore
 from lakeflow_job_meta.local.runs.tasks import Services, Sql
 from lakeflow_job_meta.local.state import Database, Jobs, Secrets
 
@@ -35,7 +44,6 @@ Json = dict[str, Any]
 
 STOP_SECONDS = 8.0
 """How long `stop` waits for what is under way."""
-_MAX_QUEUED = 1000
 
 
 @dataclass
@@ -132,27 +140,10 @@ class RunEngine:
         return RunsApi(self, self.store).routes()
 
     def _recover(self) -> None:
-        for run in self.store.runs(active=True, limit=-1):
-            if run.state.life_cycle == "QUEUED" and self._jobs.get(run.job_id) is not None:
-                self._active[run.run_id] = _Active(run)
-                self._queues.setdefault(run.job_id, deque()).appendleft(run.run_id)
-                continue
-            now = self._now()
-            for task in self.store.unfinished_tasks(run.run_id):
-                if kill_orphan(task.pid, task.pid_started):
-                    log.warning(
-                        "killed process group %s of task %s, left by a dead workspace",
-                        task.pid,
-                        task.task_key,
-                    )
-                task.state, task.end_time, task.pid = STOPPED, now, 0
-                self.store.save_task(task)
-            run.state, run.end_time = STOPPED, now
-            self.store.save_run(run)
-            for repair in self.store.repairs(run.run_id):
-                if not repair.state.ended:
-                    repair.state, repair.end_time = STOPPED, now
-                    self.store.save_repair(repair)
+        queued = recover(self.store, lambda job_id: self._jobs.get(job_id) is not None, self._now())
+        for run in queued:
+            self._active[run.run_id] = _Active(run)
+            self._queues.setdefault(run.job_id, deque()).append(run.run_id)
         for job_id in list(self._queues):
             self._admit(job_id)
 
@@ -182,18 +173,13 @@ class RunEngine:
         job = self._jobs.get(job_id)
         if job is None:
             raise job_missing(job_id)
-        asked = dict(request or {})
-        declared = {p["name"]: p.get("default", "") for p in job.settings.get("parameters") or []}
-        pushed = {key: value for key, value in asked.pop("pushed", {}).items() if key in declared}
-        asked["declared"] = declared
-        asked["job_parameters"] = {**declared, **pushed, **(asked.get("job_parameters") or {})}
         run = RunRecord(
             run_id=self.store.new_id(),
             job_id=job_id,
             run_type="JOB_RUN",
             name=job.settings.get("name", ""),
             settings=dict(job.settings),
-            request=asked,
+            request=with_declared(request or {}, job.settings),
             trigger_type=trigger,
             trigger_info=trigger_info or {},
             created=self._now(),
@@ -231,11 +217,14 @@ class RunEngine:
             chosen = dependencies.select(tasks, run.request.get("only") or [])
         except KeyError as e:
             raise invalid(f"only: task {e.args[0]!r} does not exist in the job") from e
-        run.request["job_parameters"] = self._parameters(run)
+        run.request["job_parameters"] = resolved_parameters(
+            run, Scope(run=run, workspace_id=self._services.workspace_id, workspace_url=self.host)
+        )
         with self._lock:
             if self._stopping:
                 raise ApiError(503, "TEMPORARILY_UNAVAILABLE", "The workspace is stopping.")
             run.state = self._admission(run)
+            run.end_time = run.created if run.state.ended else 0
             added = self.store.add_run(run, token)
             if added != run.run_id:
                 return self._of_token(added)
@@ -256,18 +245,6 @@ class RunEngine:
             raise invalid(f"The run {run_id} of this idempotency_token was deleted.")
         return run_id
 
-    def _parameters(self, run: RunRecord) -> dict[str, str]:
-        """Values of the job parameters; defaults may refer to the job and the run."""
-        given = run.request.get("job_parameters") or {}
-        declared = run.request.get("declared") or {}
-        scope = Scope(run=run, workspace_id=self._services.workspace_id, workspace_url=self.host)
-        return {
-            name: scope.expand(str(value))
-            if declared.get(name) == value and "secrets/" not in str(value)
-            else str(value)
-            for name, value in given.items()
-        }
-
     def _new_tasks(
         self, run: RunRecord, keys: Iterable[str], needing: set[str], repair_id: int
     ) -> list[TaskRecord]:
@@ -287,20 +264,13 @@ class RunEngine:
         job = self._jobs.get(run.job_id)
         if job is None:
             return PENDING
-        limit = int(job.settings.get("max_concurrent_runs", 1))
-        queued = len(self._queues.get(run.job_id, ()))
-        if self._under_way(run.job_id) < limit and not queued:
-            return PENDING
         queue = run.request.get("queue") or job.settings.get("queue") or {}
-        if not queue.get("enabled"):
-            return ended("MAXIMUM_CONCURRENT_RUNS_REACHED", f"Run skipped: max_concurrent_runs is {limit}.")
-        if queued >= _MAX_QUEUED:
-            return ended(
-                "MAXIMUM_CONCURRENT_RUNS_REACHED",
-                "Run skipped: the queue is full.",
-                "MAX_JOB_QUEUE_SIZE_EXCEEDED",
-            )
-        return State("QUEUED", message=f"Queued: {limit} runs of the job are active (max_concurrent_runs).")
+        return admission(
+            int(job.settings.get("max_concurrent_runs", 1)),
+            self._under_way(run.job_id),
+            len(self._queues.get(run.job_id, ())),
+            has_queue=bool(queue.get("enabled")),
+        )
 
     def _under_way(self, job_id: int) -> int:
         return sum(
@@ -351,7 +321,6 @@ class RunEngine:
         except Exception as e:  # outermost boundary of a run's thread
             log.exception("run %s", run.run_id)
             state = State("INTERNAL_ERROR", "FAILED", f"{type(e).__name__}: {e}"[:1000])
-            traceback.print_exc()
         self._end(entry, state)
 
     def _end(self, entry: _Active, state: State) -> None:
@@ -390,17 +359,20 @@ class RunEngine:
             if entry is None:
                 return
             if entry.thread is not None:
-                if not entry.run.state.ended:
-                    entry.run.state = State("TERMINATING", message="Canceling the run.")
-                    self.store.save_run(entry.run)
+                entry.run.state = State("TERMINATING", message="Canceling the run.")
+                self.store.save_run(entry.run)
             else:
-                self._queues.get(entry.run.job_id, deque()).remove(run_id)
-                for task in self.store.unfinished_tasks(run_id):
-                    task.state, task.end_time = stopped_state("canceled"), self._now()
-                    self.store.save_task(task)
-                self._end(entry, stopped_state("canceled"))
-                return
-        entry.stop.request("canceled")
+                waiting = self._queues.get(entry.run.job_id, deque())
+                if run_id not in waiting:
+                    return  # somebody else cancels it just now
+                waiting.remove(run_id)
+        if entry.thread is not None:
+            entry.stop.request("canceled")
+            return
+        for task in self.store.unfinished_tasks(run_id):
+            task.state, task.end_time = stopped_state("canceled"), self._now()
+            self.store.save_task(task)
+        self._end(entry, stopped_state("canceled"))
 
     def cancel_job(self, job_id: int | None, *, queued_only: bool = False) -> None:
         """Asks all active runs of a job (None: of all jobs) to end."""
@@ -426,7 +398,7 @@ class RunEngine:
             ApiError: there is none, or it is active.
         """
         if self.store.run(run_id) is None:
-            raise missing_run(run_id)
+            raise run_missing(run_id)
         if run_id in self._active:
             raise invalid(f"Cannot delete an active run: cancel run {run_id} first.")
         self.store.delete_run(run_id)
@@ -447,7 +419,7 @@ class RunEngine:
         with self._lock:
             run = self.store.run(run_id)
             if run is None:
-                raise missing_run(run_id)
+                raise run_missing(run_id)
             if run_id in self._active:
                 raise invalid(f"Cannot repair run {run_id}: it is still active.")
             repairs = self.store.repairs(run_id)
@@ -457,15 +429,9 @@ class RunEngine:
             ):
                 raise invalid(f"latest_repair_id must be {repairs[-1].repair_id}")
             job = self._jobs.get(run.job_id)
-            if job is not None:
-                run.settings = dict(job.settings)
-            for name in ("job_parameters", "notebook_params", "python_named_params", "sql_params"):
-                if request.get(name):
-                    run.request[name] = {**(run.request.get(name) or {}), **request[name]}
-            if request.get("python_params"):
-                run.request["python_params"] = request["python_params"]
+            change_for_repair(run, request, job.settings if job is not None else None)
             latest = self.store.latest(run_id)
-            keys = _to_rerun(request, run.settings.get("tasks") or [], latest)
+            keys = tasks_to_rerun(request, run.settings.get("tasks") or [], latest)
             repair = RepairRecord(self.store.new_id(), run_id, self._now())
             entry = _Active(run, repair=repair)
             self.store.save_repair(repair)
@@ -478,36 +444,3 @@ class RunEngine:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
-
-
-def missing_run(run_id: int) -> ApiError:
-    """400, as the Jobs API answers for a run that never was or was deleted."""
-    return ApiError(400, "INVALID_PARAMETER_VALUE", f"Run {run_id} does not exist.")
-
-
-def _to_rerun(request: Json, tasks: list[Json], latest: Mapping[str, TaskRecord]) -> list[str]:
-    keys = [task["task_key"] for task in tasks]
-    named = list(request.get("rerun_tasks") or [])
-    unknown = sorted(set(named) - set(keys))
-    if unknown:
-        raise invalid(f"rerun_tasks: task {unknown[0]!r} does not exist in the job")
-    if named and request.get("rerun_all_failed_tasks"):
-        raise invalid("Only one of rerun_tasks and rerun_all_failed_tasks can be used")
-    chosen = set(named)
-    if request.get("rerun_all_failed_tasks"):
-        fine = ("SUCCESS", "SUCCESS_WITH_FAILURES", "EXCLUDED", "DISABLED")
-        chosen = {key for key in keys if key in latest and latest[key].state.result not in fine}
-    if request.get("rerun_dependent_tasks"):
-        chosen = dependencies.downstream(tasks, chosen)
-    if not chosen:
-        raise invalid("No tasks to repair: name some in rerun_tasks, or set rerun_all_failed_tasks")
-    return [key for key in keys if key in chosen]
-
-
-class NoSql:
-    """Stands in for Spark in a workspace that was started without it."""
-
-    def run(self, *_: Any, **__: Any) -> Any:
-        raise missing("this workspace was started without Spark: it runs no SQL")
-
-    script = run

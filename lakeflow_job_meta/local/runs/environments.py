@@ -308,6 +308,9 @@ def _build(target: Path, wheels: Sequence[Wheel]) -> None:
 
 
 def _install(target: Path, wheels: Sequence[Wheel]) -> None:
+    # Without PYTHONPATH: pip would take what it finds there (this package's own sources) for installed.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PIP_CONFIG_FILE"] = os.devnull
     with tempfile.TemporaryDirectory(dir=target) as staging:
         for wheel in wheels:  # a copy: the original may be replaced at any time
             copy = Path(staging) / wheel.path.name
@@ -334,7 +337,7 @@ def _install(target: Path, wheels: Sequence[Wheel]) -> None:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PIP_CONFIG_FILE": os.devnull},
+            env=environment,
         )
     if done.returncode:
         names = ", ".join(wheel.path.name for wheel in wheels)
@@ -342,7 +345,7 @@ def _install(target: Path, wheels: Sequence[Wheel]) -> None:
 
 
 def _pip() -> list[str]:
-    """pip of this interpreter, or the one that Python carries for new environments."""
+    """The pip of this interpreter, or the one that Python carries for new environments."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     ensurepip = importlib.util.find_spec("ensurepip")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lakeflow_job_meta.errors import LakeflowJobMetaError
 from lakeflow_job_meta.local.runs import dependencies
 from lakeflow_job_meta.local.runs.notifications import note
 from lakeflow_job_meta.local.runs.processes import Stop
+from lakeflow_job_meta.local.runs.records import RunRecord, TaskRecord
 from lakeflow_job_meta.local.runs.references import NO_INPUT, Scope, SecretMissing, text_of
-from lakeflow_job_meta.local.runs.states import BLOCKED, PENDING, RUNNING, SUCCESS, State, ended, run_result
-from lakeflow_job_meta.local.runs.store import RunRecord, RunStore, TaskRecord
+from lakeflow_job_meta.local.runs.states import PENDING, RUNNING, STOPPED, SUCCESS, State, ended, run_result
+from lakeflow_job_meta.local.runs.store import RunStore
 from lakeflow_job_meta.local.runs.task_types import IN_PROCESSES, kind_of, run_task
 from lakeflow_job_meta.local.runs.tasks import Services, TaskContext, TaskFailure
+
+log = logging.getLogger("lakeflow_job_meta.local.runs")
 
 Json = dict[str, Any]
 
@@ -27,7 +31,6 @@ _ENDLESS_RETRY_SECONDS = 1.0
 """A task that is retried for ever is not retried more often than this."""
 _NEVER_RETRIED = "INVALID_RUN_CONFIGURATION"
 
-STOPPED = State("INTERNAL_ERROR", "FAILED", "workspace stopped: its process ended while the run was under way")
 _STOPS = {
     "canceled": State("TERMINATED", "CANCELED", "Run was canceled."),
     "timedout": State("TERMINATED", "TIMEDOUT", "Run timed out."),
@@ -155,7 +158,7 @@ class Execution:
             self._attempt_all(self._tasks[key], self._records[key], NO_INPUT, self._stop)
         except BaseException as e:  # outermost boundary of a task's thread: the run must go on
             self._finish(self._records[key], State("INTERNAL_ERROR", "FAILED", f"{type(e).__name__}: {e}"))
-            traceback.print_exc()
+            log.exception("task %s of run %s", key, self._run.run_id)
         finally:
             finished.put(key)
 
@@ -237,10 +240,13 @@ class Execution:
                 iterate=lambda inner, value, index: self._iterate(inner, value, index, record, stop),
             )
             run_task(context)
-        except (TaskFailure, SecretMissing) as e:
-            failure = e if isinstance(e, TaskFailure) else TaskFailure(str(e), code="RESOURCE_NOT_FOUND")
-            error, trace, code = failure.message, failure.trace, failure.code
-        except Exception as e:  # outermost boundary of a runner: whatever a task raises is its result
+        except TaskFailure as e:
+            error, trace, code = e.message, e.trace, e.code
+        except SecretMissing as e:
+            error, trace, code = str(e), "", "RESOURCE_NOT_FOUND"
+        except LakeflowJobMetaError as e:  # a refusal of the workspace's own: its message says it all
+            error, trace, code = str(e), "", "RUN_EXECUTION_ERROR"
+        except Exception as e:  # noqa: BLE001  # outermost boundary of a runner: whatever a task raises is its result
             error = f"{type(e).__name__}: {e}"
             trace, code = "".join(traceback.format_exception(e)), "RUN_EXECUTION_ERROR"
         else:

@@ -62,7 +62,7 @@ class Stop:
         self._timer: threading.Timer | None = None
         if parent is not None:
             self._forward = lambda: self.request(parent.reason)
-            parent._add(self._forward)
+            parent.add(self._forward)
 
     def request(self, reason: str) -> None:
         """Asks; only the first reason counts."""
@@ -88,24 +88,27 @@ class Stop:
     @contextmanager
     def listen(self, callback: Callable[[], None]) -> Iterator[None]:
         """Calls `callback` (at once when it was asked already) while the body runs."""
-        self._add(callback)
+        self.add(callback)
         try:
             yield
         finally:
-            with self._lock:
-                if callback in self._callbacks:
-                    self._callbacks.remove(callback)
+            self.remove(callback)
 
     def close(self) -> None:
         """Forgets the timer and the parent."""
         if self._timer is not None:
             self._timer.cancel()
         if self._parent is not None:
-            with self._parent._lock:
-                if self._forward in self._parent._callbacks:
-                    self._parent._callbacks.remove(self._forward)
+            self._parent.remove(self._forward)
 
-    def _add(self, callback: Callable[[], None]) -> None:
+    def remove(self, callback: Callable[[], None]) -> None:
+        """Forgets a callback."""
+        with self._lock:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+    def add(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` when it is asked, at once when it was."""
         with self._lock:
             if not self.reason:
                 self._callbacks.append(callback)
@@ -170,7 +173,8 @@ def run_child(
         env=dict(environment),
         start_new_session=True,
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     started(process.pid, start_time_of(process.pid))
     reader = threading.Thread(target=_copy, args=(process.stdout, Log(log, redact)), daemon=True)
     reader.start()

@@ -92,7 +92,7 @@ def run_wheel(context: TaskContext) -> None:
     request = context.run.request
     arguments = [str(a) for a in request.get("python_params") or task.get("parameters") or []]
     named = {**(task.get("named_parameters") or {}), **(request.get("python_named_params") or {})}
-    if named:
+    if named and not task.get("parameters"):
         # Job parameters are pushed down to tasks that take parameters by name, and win.
         arguments = [f"--{key}={value}" for key, value in _texts({**named, **context.job_parameters}).items()]
     _run(
@@ -113,7 +113,7 @@ def _texts(values: Json) -> dict[str, str]:
 
 def _run(context: TaskContext, order: Json, cwd: Path | None) -> Json:
     """Runs an order in a child process and returns its report."""
-    services, record, folder = context.services, context.record, context.services.folder
+    record, folder = context.record, context.services.folder
     begun = time.monotonic()
     python = _interpreter(context)
     shutil.rmtree(context.scratch, ignore_errors=True)
@@ -189,6 +189,9 @@ def _environment(context: TaskContext, python: Path) -> dict[str, str]:
         NO_PROXY=",".join(filter(None, direct)),
         no_proxy=",".join(filter(None, direct)),
         PYTHONIOENCODING="utf-8",
+        SPARK_HOME=str(
+            services.folder.private
+        ),  # any folder: without one pyspark-client looks for Spark's jars
     )
     return found
 

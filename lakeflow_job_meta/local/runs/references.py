@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from lakeflow_job_meta.local.runs.store import RunRecord, TaskRecord
+from lakeflow_job_meta.local.runs.records import RunRecord, TaskRecord
 
 Json = dict[str, Any]
 
@@ -56,7 +56,7 @@ class Scope:
     workspace_url: str = ""
     executions: int = 1
     repairs: int = 0
-    secret: Callable[[str, str], str | None] = lambda scope, key: None
+    secret: Callable[[str, str], str | None] = lambda _scope, _key: None
 
     def expand(self, value: Any) -> Any:
         """`value` with the references in all its strings replaced; keys of objects stay.

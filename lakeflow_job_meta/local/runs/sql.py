@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.runs.tasks import TaskContext, TaskFailure, refuse
 
 Json = dict[str, Any]
@@ -14,6 +15,18 @@ T = TypeVar("T")
 
 _ROWS_KEPT = 1000
 _BYTES_KEPT = 1 << 20
+
+
+class NoSql:
+    """Stands in for Spark in a workspace that was started without it."""
+
+    def run(
+        self, sql: str, parameters: Mapping[str, Any], catalog: str | None = None, schema: str | None = None
+    ) -> Any:
+        raise LocalError("this workspace was started without Spark: it runs no SQL; start it with Spark")
+
+    def script(self, sql: str, parameters: Mapping[str, Any]) -> Any:
+        return self.run(sql, parameters)
 
 
 def run_sql(context: TaskContext) -> None:
@@ -114,7 +127,7 @@ def _until_stopped(context: TaskContext, work: Callable[[], T]) -> T:
             with context.services.statements:
                 if not context.stop.reason:
                     box.append(work())
-        except BaseException as e:  # handed on to the waiting thread, whatever it is
+        except BaseException as e:  # noqa: BLE001  # handed on to the waiting thread, whatever it is
             raised.append(e)
         finally:
             done.set()

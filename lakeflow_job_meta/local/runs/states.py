@@ -96,6 +96,9 @@ BLOCKED = State("BLOCKED")
 PENDING = State("PENDING")
 RUNNING = State("RUNNING")
 SUCCESS = State("TERMINATED", "SUCCESS")
+STOPPED = State(
+    "INTERNAL_ERROR", "FAILED", "workspace stopped: its process ended while the run was under way"
+)
 
 
 def ended(result: str, message: str = "", code: str = "") -> State:
@@ -118,3 +121,25 @@ def run_result(leaves: Iterable[str], everyone: Iterable[str]) -> str:
     if last & CANCELLATIONS:
         return "CANCELED"
     return "SUCCESS_WITH_FAILURES" if set(everyone) & (FAILURES | CANCELLATIONS) else "SUCCESS"
+
+
+_MAX_QUEUED = 1000
+
+
+def admission(limit: int, under_way: int, queued: int, *, has_queue: bool) -> State:
+    """The state of a new run: it starts, waits in the queue, or is skipped.
+
+    Args:
+        limit: max_concurrent_runs of the job.
+        under_way: its runs that have started.
+        queued: its runs that wait.
+        has_queue: whether the job queues runs (Jobs API 2.2 does by default).
+    """
+    if under_way < limit and not queued:
+        return PENDING
+    if not has_queue:
+        return ended("MAXIMUM_CONCURRENT_RUNS_REACHED", f"Run skipped: max_concurrent_runs is {limit}.")
+    if queued >= _MAX_QUEUED:
+        message = "Run skipped: the queue of the job is full."
+        return ended("MAXIMUM_CONCURRENT_RUNS_REACHED", message, "MAX_JOB_QUEUE_SIZE_EXCEEDED")
+    return State("QUEUED", message=f"Queued: max_concurrent_runs of the job is {limit}.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from lakeflow_job_meta.local.runs.states import PENDING, State
+from lakeflow_job_meta.local.runs.records import RepairRecord, RunRecord, TaskRecord
+from lakeflow_job_meta.local.runs.states import State
 from lakeflow_job_meta.local.state import Database
 
 Json = dict[str, Any]
@@ -61,64 +61,6 @@ _TASK_COLUMNS = (
 _ACTIVE = "life_cycle NOT IN ('TERMINATED', 'SKIPPED', 'INTERNAL_ERROR')"
 
 
-@dataclass(slots=True)
-class RunRecord:
-    """A run of a job, or a one-time run. Times in ms since 1970, 0 when not yet.
-
-    `request` holds what run-now or submit asked for: job_parameters (values by name, defaults
-    merged in), notebook_params, python_params, python_named_params, sql_params, only, queue.
-    """
-
-    run_id: int
-    job_id: int
-    run_type: str
-    name: str
-    settings: Json
-    request: Json
-    trigger_type: str = "ONE_TIME"
-    trigger_info: Json = field(default_factory=dict)
-    state: State = PENDING
-    created: int = 0
-    start_time: int = 0
-    end_time: int = 0
-    notifications: list[Json] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class TaskRecord:
-    """One attempt of a task, or of one iteration of a for_each task (then `parent_id` is set)."""
-
-    run_id: int
-    job_run_id: int
-    task_key: str
-    parent_id: int = 0
-    iteration: int = -1
-    input: str | None = None
-    attempt: int = 0
-    original_id: int = 0
-    repair_id: int = 0
-    state: State = PENDING
-    start_time: int = 0
-    end_time: int = 0
-    setup_ms: int = 0
-    output: Json = field(default_factory=dict)
-    error: str = ""
-    error_trace: str = ""
-    pid: int = 0
-    pid_started: str = ""
-
-
-@dataclass(slots=True)
-class RepairRecord:
-    """A repair of a job run."""
-
-    repair_id: int
-    job_run_id: int
-    start_time: int
-    end_time: int = 0
-    state: State = PENDING
-
-
 class RunStore:
     """Records of runs. Methods are safe from any thread; records belong to who loaded them."""
 
@@ -129,7 +71,7 @@ class RunStore:
             "SELECT max((SELECT ifnull(max(run_id), 0) FROM runs), (SELECT ifnull(max(run_id), 0) FROM task_runs),"
             " (SELECT ifnull(max(repair_id), 0) FROM repairs)) AS last"
         )[0]
-        self._next = max(FIRST_RUN_ID, row["last"] + 1)
+        self._next: int = max(FIRST_RUN_ID, row["last"] + 1)
         self._ids = threading.Lock()
 
     def new_id(self) -> int:
@@ -186,7 +128,7 @@ class RunStore:
     def token_run(self, token: str) -> int | None:
         """The run that was made with an idempotency token."""
         rows = self._database.read("SELECT run_id FROM run_tokens WHERE token = ?", token)
-        return rows[0]["run_id"] if rows else None
+        return int(rows[0]["run_id"]) if rows else None
 
     def run(self, run_id: int) -> RunRecord | None:
         """The run, None when there is none or it was deleted."""

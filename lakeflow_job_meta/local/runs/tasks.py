@@ -13,9 +13,9 @@ from lakeflow_job_meta.local.api.queries import QueryStore
 from lakeflow_job_meta.local.folder import Folder
 from lakeflow_job_meta.local.runs.environments import Environments
 from lakeflow_job_meta.local.runs.processes import Redactor, Stop
+from lakeflow_job_meta.local.runs.records import RunRecord, TaskRecord
 from lakeflow_job_meta.local.runs.references import Scope
 from lakeflow_job_meta.local.runs.states import State
-from lakeflow_job_meta.local.runs.store import RunRecord, TaskRecord
 from lakeflow_job_meta.local.state import Secrets
 
 Json = dict[str, Any]

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.api.errors import ApiError
 from lakeflow_job_meta.local.folder import Folder
+from lakeflow_job_meta.local.runs.records import RunRecord
 from lakeflow_job_meta.local.runs.schedule import Cron
-from lakeflow_job_meta.local.runs.store import RunRecord, RunStore
+from lakeflow_job_meta.local.runs.store import RunStore
 from lakeflow_job_meta.local.state import JobRecord, Jobs
 
 log = logging.getLogger("lakeflow_job_meta.local.runs")
@@ -145,7 +146,10 @@ class Triggers:
             for job_id in [job_id for job_id in self._armed if job_id not in jobs]:
                 del self._armed[job_id]
             for job in jobs.values():
-                self._arm(job)
+                try:
+                    self._arm(job)
+                except (LocalError, OSError) as e:
+                    log.warning("trigger of job %s cannot fire: %s", job.job_id, e)
 
     def _arm(self, job: JobRecord) -> None:
         kind, settings = _trigger_of(job.settings)
@@ -173,8 +177,8 @@ class Triggers:
             return _cron(armed).next(now)
         if armed.kind == "periodic":
             seconds = _period(armed.settings)
-            last = float(armed.memory.get("last", armed.memory["since"]))
-            return last + seconds if last + seconds > now else now
+            last = float(armed.memory["last"] if "last" in armed.memory else armed.memory["since"])
+            return max(now, last + seconds)
         if armed.kind == "continuous":
             return now
         if armed.kind == "file_arrival" and "seen" not in armed.memory:
@@ -265,7 +269,7 @@ class Triggers:
         try:
             with os.scandir(self._folder.warehouse.joinpath(*parts, "_delta_log")) as entries:
                 for entry in entries:
-                    stem, dot, suffix = entry.name.partition(".")
+                    stem, _, suffix = entry.name.partition(".")
                     if suffix == "json" and stem.isdigit():
                         newest = max(newest, int(stem))
         except OSError:

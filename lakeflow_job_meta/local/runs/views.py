@@ -9,7 +9,8 @@ from typing import Any
 
 from lakeflow_job_meta.local.api.call import USER
 from lakeflow_job_meta.local.runs.python import LOG_NAME
-from lakeflow_job_meta.local.runs.store import RepairRecord, RunRecord, RunStore, TaskRecord
+from lakeflow_job_meta.local.runs.records import RepairRecord, RunRecord, TaskRecord
+from lakeflow_job_meta.local.runs.store import RunStore
 from lakeflow_job_meta.local.runs.task_types import kind_of
 
 Json = dict[str, Any]
@@ -255,16 +256,16 @@ class Views:
                 "task_run_ids": [record.run_id for record in attempts if not record.repair_id],
             }
         ]
-        for repair in repairs:
-            entries.append(
-                {
-                    "type": "REPAIR",
-                    "id": repair.repair_id,
-                    "start_time": repair.start_time,
-                    "end_time": repair.end_time,
-                    "state": repair.state.old(),
-                    "status": repair.state.new(),
-                    "task_run_ids": [r.run_id for r in attempts if r.repair_id == repair.repair_id],
-                }
-            )
+        entries += [
+            {
+                "type": "REPAIR",
+                "id": repair.repair_id,
+                "start_time": repair.start_time,
+                "end_time": repair.end_time,
+                "state": repair.state.old(),
+                "status": repair.state.new(),
+                "task_run_ids": [r.run_id for r in attempts if r.repair_id == repair.repair_id],
+            }
+            for repair in repairs
+        ]
         return entries

@@ -238,28 +238,41 @@ def _error(error: PySparkException) -> TablesError:
 
 
 def _collected(frame: DataFrame) -> SqlResult:
-    schema = frame.schema
-    columns = [(f.name, f.dataType.simpleString().upper()) for f in schema.fields]
+    table = frame.toArrow()
+    kinds = [f.dataType for f in frame.schema.fields]
+    columns = [(name, type_text(kind)) for name, kind in zip(table.column_names, kinds, strict=True)]
     if not columns:
         return SqlResult()
-    types = [f.dataType for f in schema.fields]
-    rows = [[text(value, kind) for value, kind in zip(row, types, strict=True)] for row in frame.collect()]
-    return SqlResult(columns, rows)
+    texts = [
+        [text(value, kind) for value in column.to_pylist()]
+        for column, kind in zip(table.columns, kinds, strict=True)
+    ]
+    return SqlResult(columns, [list(row) for row in zip(*texts, strict=True)])
+
+
+def type_text(kind: DataType) -> str:
+    """A type as the warehouse writes it: `DECIMAL(10,2)`, `MAP<STRING, INT>`, `STRUCT<a: INT>`."""
+    from pyspark.sql import types
+
+    if isinstance(kind, types.ArrayType):
+        return f"ARRAY<{type_text(kind.elementType)}>"
+    if isinstance(kind, types.MapType):
+        return f"MAP<{type_text(kind.keyType)}, {type_text(kind.valueType)}>"
+    if isinstance(kind, types.StructType):
+        return f"STRUCT<{', '.join(f'{f.name}: {type_text(f.dataType)}' for f in kind.fields)}>"
+    return str(kind.simpleString()).upper()
 
 
 def text(value: Any, kind: DataType) -> str | None:
-    """A value as a string of the Statement Execution API's JSON_ARRAY format; None for NULL.
+    """A value (as Arrow gives it) as text of the Statement Execution API's JSON_ARRAY format.
 
-    Timestamps are UTC with milliseconds and `Z`, binary is Base64, arrays, maps and structs are JSON.
+    Timestamps are UTC with milliseconds and `Z`, binary is Base64, arrays, maps and structs are JSON;
+    NULL is None.
     """
-    if value is None:
-        return None
-    if isinstance(value, (list, dict, tuple)):
-        return orjson.dumps(_plain(value, kind)).decode()
     plain = _plain(value, kind)
-    if isinstance(plain, bool):
-        return "true" if plain else "false"
-    return plain if isinstance(plain, str) else str(plain)
+    if plain is None or isinstance(plain, str):
+        return plain
+    return str(plain) if isinstance(plain, float) else orjson.dumps(plain).decode()
 
 
 def _plain(value: Any, kind: DataType) -> Any:
@@ -275,22 +288,16 @@ def _plain(value: Any, kind: DataType) -> Any:
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, datetime):
-        if isinstance(kind, types.TimestampNTZType):
-            return value.isoformat(timespec="milliseconds")
-        return _utc(value).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+        moment = f"{value.astimezone(timezone.utc) if value.tzinfo else value:%Y-%m-%dT%H:%M:%S}"
+        return f"{moment.zfill(19)}.{value.microsecond // 1000:03d}{'Z' if value.tzinfo else ''}"
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, (bytes, bytearray)):
-        return base64.b64encode(bytes(value)).decode()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if isinstance(kind, types.StructType):
-        return {f.name: _plain(item, f.dataType) for f, item in zip(kind.fields, value, strict=True)}
+        return {f.name: _plain(value[f.name], f.dataType) for f in kind.fields}
     if isinstance(kind, types.MapType):
-        return {str(text(key, kind.keyType)): _plain(item, kind.valueType) for key, item in value.items()}
+        return {text(key, kind.keyType) or "": _plain(item, kind.valueType) for key, item in value}
     if isinstance(kind, types.ArrayType):
         return [_plain(item, kind.elementType) for item in value]
     return str(value)
-
-
-def _utc(moment: datetime) -> datetime:
-    """Spark gives local times without a zone."""
-    return moment.astimezone(timezone.utc)

@@ -104,7 +104,9 @@ class Workspace:
     def file(self, path: str, text: str) -> str:
         """A file of the workspace or of a volume."""
         local = (
-            self.folder.volume_path(path) if path.startswith("/Volumes/") else self.folder.workspace_path(path)
+            self.folder.volume_path(path)
+            if path.startswith("/Volumes/")
+            else self.folder.workspace_path(path)
         )
         local.parent.mkdir(parents=True, exist_ok=True)
         local.write_text(text)
@@ -128,7 +130,9 @@ class Workspace:
         """The run as JSON, when it has ended."""
         return dict(
             until(
-                lambda: self._if_ended(run_id), seconds, lambda: f"run {run_id}: {self.get('runs/get', run_id=run_id)}"
+                lambda: self._if_ended(run_id),
+                seconds,
+                lambda: f"run {run_id}: {self.get('runs/get', run_id=run_id)}",
             )
         )
 
@@ -136,7 +140,9 @@ class Workspace:
         run = self.get("runs/get", run_id=run_id)
         return run if run["status"]["state"] == "TERMINATED" else None
 
-    def run(self, tasks: list[dict[str, Any]], *, request: dict[str, Any] | None = None, **settings: Any) -> Any:
+    def run(
+        self, tasks: list[dict[str, Any]], *, request: dict[str, Any] | None = None, **settings: Any
+    ) -> Any:
         """Creates a job, runs it to its end, and returns the run as JSON."""
         return self.ended(self.run_now(self.job(tasks, **settings), **(request or {})))
 
@@ -167,7 +173,11 @@ def result(run: dict[str, Any]) -> str:
 
 
 def python_task(key: str, file: str, *parameters: str, **more: Any) -> dict[str, Any]:
-    return {"task_key": key, "spark_python_task": {"python_file": file, "parameters": list(parameters)}, **more}
+    return {
+        "task_key": key,
+        "spark_python_task": {"python_file": file, "parameters": list(parameters)},
+        **more,
+    }
 
 
 def condition(key: str, left: str, right: str, op: str = "EQUAL_TO", **more: Any) -> dict[str, Any]:

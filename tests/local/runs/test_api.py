@@ -11,7 +11,9 @@ from .conftest import Workspace, after, condition, python_task, result, states
 
 def test_run_now_and_wait(workspace: Workspace) -> None:
     """The SDK's own waiter reads the end of a run."""
-    job_id = workspace.job([condition("t", "{{job.parameters.p}}", "x")], parameters=[{"name": "p", "default": "d"}])
+    job_id = workspace.job(
+        [condition("t", "{{job.parameters.p}}", "x")], parameters=[{"name": "p", "default": "d"}]
+    )
     run = workspace.client.jobs.run_now_and_wait(job_id, job_parameters={"p": "x"})
     assert run.state is not None
     assert run.state.life_cycle_state is jobs.RunLifeCycleState.TERMINATED

@@ -67,7 +67,12 @@ def test_for_each_from_a_task_value(workspace: Workspace, unique: str) -> None:
     run = workspace.run(
         [
             python_task("make", path),
-            for_each("loop", "{{tasks.make.values.items}}", condition("c", "{{input}}", "2"), depends_on=after("make")),
+            for_each(
+                "loop",
+                "{{tasks.make.values.items}}",
+                condition("c", "{{input}}", "2"),
+                depends_on=after("make"),
+            ),
         ]
     )
     loop = workspace.get("runs/get", run_id=run["tasks"][1]["run_id"])
@@ -76,8 +81,12 @@ def test_for_each_from_a_task_value(workspace: Workspace, unique: str) -> None:
 
 def test_for_each_failure(workspace: Workspace, unique: str) -> None:
     """A failed iteration fails the task; the others still run, retries are per iteration."""
-    path = workspace.file(f"/Workspace/{unique}.py", "import sys\nif sys.argv[1] == '2':\n    raise ValueError('two')\n")
-    run = workspace.run([for_each("loop", "[1, 2, 3]", python_task("inner", path, "{{input}}", max_retries=1))])
+    path = workspace.file(
+        f"/Workspace/{unique}.py", "import sys\nif sys.argv[1] == '2':\n    raise ValueError('two')\n"
+    )
+    run = workspace.run(
+        [for_each("loop", "[1, 2, 3]", python_task("inner", path, "{{input}}", max_retries=1))]
+    )
     assert result(run) == "FAILED"
     assert workspace.output(run, "loop")["error"] == "1 of 3 iterations failed; iteration 1: ValueError: two"
     loop = workspace.get("runs/get", run_id=run["tasks"][0]["run_id"])
@@ -87,7 +96,9 @@ def test_for_each_failure(workspace: Workspace, unique: str) -> None:
 
 def test_for_each_pages_iterations(workspace: Workspace) -> None:
     """More than a hundred iterations come page by page."""
-    run = workspace.run([for_each("loop", json.dumps(list(range(120))), condition("c", "1", "1"), concurrency=20)])
+    run = workspace.run(
+        [for_each("loop", json.dumps(list(range(120))), condition("c", "1", "1"), concurrency=20)]
+    )
     first = workspace.get("runs/get", run_id=run["tasks"][0]["run_id"])
     assert len(first["iterations"]) == 100
     whole = workspace.client.jobs.get_run(run["tasks"][0]["run_id"])
@@ -124,7 +135,13 @@ def test_wrong_inputs(text: str) -> None:
 def test_run_job(workspace: Workspace) -> None:
     """The child run gets its parameters, and its end is waited for."""
     child = workspace.job(
-        [condition("c", "{{job.parameters.env}}-{{job.parameters.day}}-{{job.trigger.type}}", "prod-mon-run_job_task")],
+        [
+            condition(
+                "c",
+                "{{job.parameters.env}}-{{job.parameters.day}}-{{job.trigger.type}}",
+                "prod-mon-run_job_task",
+            )
+        ],
         parameters=[{"name": "env", "default": "dev"}, {"name": "day", "default": "sun"}],
     )
     run = workspace.run(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lakeflow_job_meta.local.runs.processes import start_time_of
+from lakeflow_job_meta.local.runs.records import RunRecord, TaskRecord
 from lakeflow_job_meta.local.runs.states import RUNNING
-from lakeflow_job_meta.local.runs.store import RunRecord, TaskRecord
 
 from .conftest import Workspace, after, condition, python_task, result, states, until
 
@@ -79,7 +79,9 @@ def test_graph_with_failures(workspace: Workspace, unique: str) -> None:
 def test_success_with_failures(workspace: Workspace, unique: str) -> None:
     """A failure above a leaf that succeeded is no failure of the run."""
     bad = workspace.file(f"/Workspace/{unique}.py", "raise ValueError('boom')\n")
-    run = workspace.run([python_task("bad", bad), condition("leaf", "1", "1", depends_on=after("bad"), run_if="ALL_DONE")])
+    run = workspace.run(
+        [python_task("bad", bad), condition("leaf", "1", "1", depends_on=after("bad"), run_if="ALL_DONE")]
+    )
     assert result(run) == "SUCCESS_WITH_FAILURES"
 
 
@@ -154,7 +156,12 @@ def test_endless_retries_end_with_success_or_cancel(workspace: Workspace, unique
     run_id = workspace.run_now(
         workspace.job([python_task("t", path, max_retries=-1, min_retry_interval_millis=60_000)])
     )
-    until(lambda: workspace.get("runs/get", run_id=run_id)["tasks"][0]["state"]["life_cycle_state"] == "WAITING_FOR_RETRY")
+    until(
+        lambda: (
+            workspace.get("runs/get", run_id=run_id)["tasks"][0]["state"]["life_cycle_state"]
+            == "WAITING_FOR_RETRY"
+        )
+    )
     workspace.post("runs/cancel", run_id=run_id)
     run = workspace.ended(run_id, 10)
     assert result(run) == "CANCELED"
@@ -270,14 +277,21 @@ def test_repair(workspace: Workspace, unique: str) -> None:
     assert now["t"] != before["t"]
     assert run["tasks"][-1]["condition_task"]["outcome"] == "true"
     history = workspace.get("runs/get", run_id=run["run_id"], include_history="true")["repair_history"]
-    assert [(entry["type"], entry.get("id")) for entry in history] == [("ORIGINAL", None), ("REPAIR", repair_id)]
+    assert [(entry["type"], entry.get("id")) for entry in history] == [
+        ("ORIGINAL", None),
+        ("REPAIR", repair_id),
+    ]
     assert history[1]["state"]["result_state"] == "SUCCESS"
     from databricks.sdk.errors import InvalidParameterValue
 
     with pytest.raises(InvalidParameterValue, match="latest_repair_id"):
         workspace.post("runs/repair", run_id=run["run_id"], rerun_tasks=["t"])
     workspace.post(
-        "runs/repair", run_id=run["run_id"], rerun_tasks=["t"], rerun_dependent_tasks=True, latest_repair_id=repair_id
+        "runs/repair",
+        run_id=run["run_id"],
+        rerun_tasks=["t"],
+        rerun_dependent_tasks=True,
+        latest_repair_id=repair_id,
     )
     assert result(workspace.ended(run["run_id"])) == "SUCCESS"
 
@@ -295,7 +309,9 @@ def test_notifications_are_recorded(workspace: Workspace) -> None:
 
 def test_a_thousand_tasks(workspace: Workspace) -> None:
     """A job of the platform's size runs, page by page, in the order of its dependencies."""
-    tasks = [condition(f"t{n}", "1", "1", depends_on=after(f"t{n - 1}") if n % 10 else []) for n in range(1000)]
+    tasks = [
+        condition(f"t{n}", "1", "1", depends_on=after(f"t{n - 1}") if n % 10 else []) for n in range(1000)
+    ]
     run_id = workspace.run_now(workspace.job(tasks))
     run = workspace.client.jobs.wait_get_run_job_terminated_or_skipped(run_id)
     assert run.state is not None
@@ -332,7 +348,9 @@ def test_recovery_after_a_kill(own_workspace: Workspace) -> None:
     orphan = subprocess.Popen(["sleep", "60"], start_new_session=True)
     store = workspace.engine.store
     settings = {"tasks": [condition("t", "1", "1")]}
-    run = RunRecord(store.new_id(), 0, "SUBMIT_RUN", "left", settings, {}, state=RUNNING, created=1, start_time=1)
+    run = RunRecord(
+        store.new_id(), 0, "SUBMIT_RUN", "left", settings, {}, state=RUNNING, created=1, start_time=1
+    )
     task = TaskRecord(
         store.new_id(),
         run.run_id,
@@ -391,7 +409,9 @@ def test_idempotency_token(workspace: Workspace) -> None:
     job_id = workspace.job([condition("t", "1", "1")])
     found: list[int] = []
     threads = [
-        threading.Thread(target=lambda: found.append(workspace.run_now(job_id, idempotency_token=f"token-{job_id}")))
+        threading.Thread(
+            target=lambda: found.append(workspace.run_now(job_id, idempotency_token=f"token-{job_id}"))
+        )
         for _ in range(5)
     ]
     for thread in threads:

@@ -39,7 +39,9 @@ def test_source_notebook(workspace: Workspace, unique: str) -> None:
         "dbutils.notebook.exit(f'{x}!')",
         "raise RuntimeError('never reached')",
     )
-    run = workspace.run([task("t", path, day="{{job.parameters.day}}")], parameters=[{"name": "day", "default": "mon"}])
+    run = workspace.run(
+        [task("t", path, day="{{job.parameters.day}}")], parameters=[{"name": "day", "default": "mon"}]
+    )
     assert result(run) == "SUCCESS"
     output = workspace.output(run, "t")
     assert output["notebook_output"]["result"] == "mon1!"
@@ -48,10 +50,17 @@ def test_source_notebook(workspace: Workspace, unique: str) -> None:
 
 def test_run_now_overrides(workspace: Workspace, unique: str) -> None:
     """notebook_params override base_parameters; job parameters are pushed down and win over both."""
-    path = notebook(workspace, f"/{unique}/main", "dbutils.notebook.exit(str(sorted(dbutils.widgets.getAll().items())))")
-    job_id = workspace.job([task("t", path, a="base", b="base", c="base")], parameters=[{"name": "c", "default": "job"}])
+    path = notebook(
+        workspace, f"/{unique}/main", "dbutils.notebook.exit(str(sorted(dbutils.widgets.getAll().items())))"
+    )
+    job_id = workspace.job(
+        [task("t", path, a="base", b="base", c="base")], parameters=[{"name": "c", "default": "job"}]
+    )
     run = workspace.ended(workspace.run_now(job_id, notebook_params={"b": "now"}))
-    assert workspace.output(run, "t")["notebook_output"]["result"] == "[('a', 'base'), ('b', 'now'), ('c', 'job')]"
+    assert (
+        workspace.output(run, "t")["notebook_output"]["result"]
+        == "[('a', 'base'), ('b', 'now'), ('c', 'job')]"
+    )
 
 
 def test_ipynb(workspace: Workspace, unique: str) -> None:
@@ -107,7 +116,11 @@ def test_run_magic_and_notebook_run(workspace: Workspace, unique: str) -> None:
 
 def test_pip(workspace: Workspace, unique: str) -> None:
     """%pip installs wheels; what is there already is fine; anything else is a clear failure."""
-    make_wheel(workspace.folder.volume_path(f"/Volumes/main/{unique}/v"), "notebook_lib", {"notebook_lib.py": "V = 5\n"})
+    make_wheel(
+        workspace.folder.volume_path(f"/Volumes/main/{unique}/v"),
+        "notebook_lib",
+        {"notebook_lib.py": "V = 5\n"},
+    )
     path = notebook(
         workspace,
         f"/{unique}/main",
@@ -153,7 +166,7 @@ def test_source_cells(tmp_path: Any) -> None:
     file = tmp_path / "n.sql"
     file.write_text(
         "-- Databricks notebook source\nSELECT 1\n\n-- COMMAND ----------\n\n-- MAGIC %python\n-- MAGIC x = 1\n"
-        "\n-- COMMAND ----------\n-- MAGIC %run ./other $a=\"b c\"\n"
+        '\n-- COMMAND ----------\n-- MAGIC %run ./other $a="b c"\n'
     )
     cells = read(str(file))
     assert [(cell.language, cell.line, cell.text.strip()) for cell in cells] == [

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from lakeflow_job_meta.local.runs import processes
-from lakeflow_job_meta.local.runs.processes import Log, Redactor, Stop, kill_orphan, run_child, start_time_of, wait_gone
+from lakeflow_job_meta.local.runs.processes import (
+    Log,
+    Redactor,
+    Stop,
+    kill_orphan,
+    run_child,
+    start_time_of,
+    wait_gone,
+)
 
 from .conftest import until
 
@@ -62,18 +70,19 @@ def test_redactor_rules() -> None:
 
 
 def test_stop_ends_the_group(tmp_path: Path) -> None:
-    """A request ends the child and what it started, even when the child ignores SIGTERM."""
+    """A request ends the child and what it started."""
     stop = Stop()
     pidfile = tmp_path / "grandchild"
     code = (
-        "import signal, subprocess; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        f"p = subprocess.Popen(['sleep', '60']); open({str(pidfile)!r}, 'w').write(str(p.pid)); p.wait()"
+        "import subprocess; p = subprocess.Popen(['sleep', '60']);"
+        f"open({str(pidfile)!r}, 'w').write(str(p.pid)); p.wait(); import time; time.sleep(60)"
     )
     threading.Thread(
-        target=lambda: (until(lambda: pidfile.exists() and pidfile.read_text()), stop.request("canceled")), daemon=True
+        target=lambda: (until(lambda: pidfile.exists() and pidfile.read_text()), stop.request("canceled")),
+        daemon=True,
     ).start()
     exit_code, _, _ = child(tmp_path, code, stop)
-    assert exit_code == 0  # its `sleep` was ended by SIGTERM, so it went on and returned
+    assert exit_code == -signal.SIGTERM
     grandchild = int(pidfile.read_text())
     until(lambda: not alive(grandchild), 5)
 
@@ -103,7 +112,10 @@ def test_kills_when_term_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_leaves_nothing_behind(tmp_path: Path) -> None:
     """What a child started ends with it."""
     pidfile = tmp_path / "pid"
-    child(tmp_path, f"import subprocess; p = subprocess.Popen(['sleep', '60']); open({str(pidfile)!r}, 'w').write(str(p.pid))")
+    child(
+        tmp_path,
+        f"import subprocess; p = subprocess.Popen(['sleep', '60']); open({str(pidfile)!r}, 'w').write(str(p.pid))",
+    )
     until(lambda: not alive(int(pidfile.read_text())), 5)
 
 

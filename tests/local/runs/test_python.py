@@ -23,8 +23,14 @@ def fail():
 
 
 def wheel_task(key: str, entry_point: str, **fields: Any) -> dict[str, Any]:
-    more = {name: fields.pop(name) for name in ("libraries", "environment_key", "depends_on") if name in fields}
-    return {"task_key": key, "python_wheel_task": {"package_name": "acme", "entry_point": entry_point, **fields}, **more}
+    more = {
+        name: fields.pop(name) for name in ("libraries", "environment_key", "depends_on") if name in fields
+    }
+    return {
+        "task_key": key,
+        "python_wheel_task": {"package_name": "acme", "entry_point": entry_point, **fields},
+        **more,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +59,12 @@ def test_file(workspace: Workspace, unique: str) -> None:
 def test_file_of_a_volume(workspace: Workspace) -> None:
     """A Python file may lie in a volume, with or without dbfs: in front."""
     workspace.file("/Volumes/main/code/v/main.py", "print('from a volume')\n")
-    run = workspace.run([python_task("a", "/Volumes/main/code/v/main.py"), python_task("b", "dbfs:/Volumes/main/code/v/main.py")])
+    run = workspace.run(
+        [
+            python_task("a", "/Volumes/main/code/v/main.py"),
+            python_task("b", "dbfs:/Volumes/main/code/v/main.py"),
+        ]
+    )
     assert workspace.output(run, "a")["logs"] == workspace.output(run, "b")["logs"] == "from a volume\n"
 
 
@@ -67,9 +78,18 @@ def test_errors(workspace: Workspace, unique: str) -> None:
         "dies": "import os\nos.kill(os.getpid(), 9)\n",
         "fine": "import sys\nsys.exit(0)\n",
     }
-    tasks = [python_task(key, workspace.file(f"/Workspace/{unique}/{key}.py", text)) for key, text in files.items()]
-    run = workspace.run([*tasks, python_task("gone", "/Workspace/gone.py"), python_task("cloud", "s3://bucket/x.py")])
-    assert states(run) == {**dict.fromkeys(files, "FAILED"), "fine": "SUCCESS", "gone": "FAILED", "cloud": "FAILED"}
+    tasks = [
+        python_task(key, workspace.file(f"/Workspace/{unique}/{key}.py", text)) for key, text in files.items()
+    ]
+    run = workspace.run(
+        [*tasks, python_task("gone", "/Workspace/gone.py"), python_task("cloud", "s3://bucket/x.py")]
+    )
+    assert states(run) == {
+        **dict.fromkeys(files, "FAILED"),
+        "fine": "SUCCESS",
+        "gone": "FAILED",
+        "cloud": "FAILED",
+    }
     outputs = {key: workspace.output(run, key) for key in states(run)}
     assert outputs["raises"]["error"] == "ValueError: boom"
     assert "in inner" in outputs["raises"]["error_trace"]
@@ -131,7 +151,9 @@ print(fs.head('/Volumes/main/{unique}/v/e/g.txt', 4))
         f"/Workspace/{unique}/second.py",
         "print(dbutils.jobs.taskValues.get('first', 'rows'), dbutils.jobs.taskValues.get('first', 'no', default='d'))\n",
     )
-    run = workspace.run([python_task("first", first), python_task("second", second, depends_on=after("first"))])
+    run = workspace.run(
+        [python_task("first", first), python_task("second", second, depends_on=after("first"))]
+    )
     assert workspace.output(run, "first").get("error") is None
     volume = f"dbfs:/Volumes/main/{unique}/v/"
     assert workspace.output(run, "first")["logs"].splitlines()[-3:] == [
@@ -165,7 +187,10 @@ raise ValueError('leaks ' + value)
     run = workspace.run(
         [python_task("t", path, reference, job_cluster_key="c")],
         job_clusters=[
-            {"job_cluster_key": "c", "new_cluster": {"spark_env_vars": {"PASSWORD": reference}, "num_workers": 0}}
+            {
+                "job_cluster_key": "c",
+                "new_cluster": {"spark_env_vars": {"PASSWORD": reference}, "num_workers": 0},
+            }
         ],
     )
     output = workspace.output(run, "t")
@@ -177,7 +202,9 @@ raise ValueError('leaks ' + value)
     assert b"s3cr3t-value" not in kept
     assert TOKEN.encode() not in kept
     for table in ("runs", "task_runs", "task_values"):
-        assert "s3cr3t-value" not in str([tuple(row) for row in workspace.database.read(f"SELECT * FROM {table}")])
+        assert "s3cr3t-value" not in str(
+            [tuple(row) for row in workspace.database.read(f"SELECT * FROM {table}")]
+        )
     missing = workspace.run([python_task("t", path, f"{{{{secrets/{unique}/gone}}}}")])
     assert "Secret does not exist" in workspace.output(missing, "t")["error"]
 
@@ -211,7 +238,9 @@ def test_wheel(workspace: Workspace, wheel: str) -> None:
             wheel_task("nothing", "no_such", **env),
         ],
         name="the-job",
-        environments=[{"environment_key": "e", "spec": {"environment_version": "2", "dependencies": [wheel]}}],
+        environments=[
+            {"environment_key": "e", "spec": {"environment_version": "2", "dependencies": [wheel]}}
+        ],
     )
     assert workspace.output(run, "script")["logs"] == "main ['acme', 'a', 'the-job']\n"
     assert workspace.output(run, "group")["logs"] == "load ['acme', '--day=mon', '--n=1']\n"
@@ -232,7 +261,9 @@ def test_job_parameters_go_to_named_parameters(workspace: Workspace, wheel: str)
     """Job parameters are pushed to tasks with named parameters and win; run-now overrides both kinds."""
     job_id = workspace.job(
         [
-            wheel_task("named", "load", named_parameters={"day": "mon", "k": "v"}, libraries=[{"whl": wheel}]),
+            wheel_task(
+                "named", "load", named_parameters={"day": "mon", "k": "v"}, libraries=[{"whl": wheel}]
+            ),
             wheel_task("placed", "load", parameters=["x"], libraries=[{"whl": wheel}]),
         ],
         parameters=[{"name": "day", "default": "sun"}],
@@ -241,7 +272,9 @@ def test_job_parameters_go_to_named_parameters(workspace: Workspace, wheel: str)
     assert "['acme', '--day=sun', '--k=v']" in workspace.output(run, "named")["logs"]
     assert "['acme', 'x']" in workspace.output(run, "placed")["logs"]
     run = workspace.ended(
-        workspace.run_now(job_id, python_named_params={"k": "w"}, python_params=["y"], job_parameters={"day": "tue"})
+        workspace.run_now(
+            job_id, python_named_params={"k": "w"}, python_params=["y"], job_parameters={"day": "tue"}
+        )
     )
     assert "['acme', '--day=tue', '--k=w']" in workspace.output(run, "named")["logs"]
     assert "['acme', 'y']" in workspace.output(run, "placed")["logs"]

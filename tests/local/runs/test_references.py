@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lakeflow_job_meta.local.runs.records import RunRecord, TaskRecord
 from lakeflow_job_meta.local.runs.references import Scope, SecretMissing
 from lakeflow_job_meta.local.runs.states import State
-from lakeflow_job_meta.local.runs.store import RunRecord, TaskRecord
 
 START = 1_709_251_199_123  # 2024-02-29T23:59:59.123Z, a Thursday
 
@@ -26,7 +26,9 @@ def scope(**more: object) -> Scope:
         created=START,
         start_time=START,
     )
-    up = TaskRecord(8, 7, "up", state=State("TERMINATED", "SUCCESS", code=""), output={"rows": [{"n": "1", "s": None}]})
+    up = TaskRecord(
+        8, 7, "up", state=State("TERMINATED", "SUCCESS", code=""), output={"rows": [{"n": "1", "s": None}]}
+    )
     settings = {
         "task": TaskRecord(9, 7, "load", attempt=2),
         "tasks": {"up": up},

@@ -60,8 +60,14 @@ def test_time_zone() -> None:
 def test_clock_changes() -> None:
     """A time that the spring change leaves out is skipped; one that autumn brings twice fires once."""
     berlin = "Europe/Berlin"
-    assert fires("0 30 2 * * ?", "2024-03-30T03:00:00", berlin, 2) == ["2024-04-01 02:30:00", "2024-04-02 02:30:00"]
-    assert fires("0 30 2 * * ?", "2024-10-26T03:00:00", berlin, 2) == ["2024-10-27 02:30:00", "2024-10-28 02:30:00"]
+    assert fires("0 30 2 * * ?", "2024-03-30T03:00:00", berlin, 2) == [
+        "2024-04-01 02:30:00",
+        "2024-04-02 02:30:00",
+    ]
+    assert fires("0 30 2 * * ?", "2024-10-26T03:00:00", berlin, 2) == [
+        "2024-10-27 02:30:00",
+        "2024-10-28 02:30:00",
+    ]
 
 
 def test_never_again() -> None:

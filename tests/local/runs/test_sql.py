@@ -36,7 +36,9 @@ def test_query(workspace: Workspace) -> None:
             {"name": "pick", "enum_value": {"values": ["one"], "enum_options": "one\ntwo"}},
         ],
     )
-    run = workspace.run([sql_task(query={"query_id": query_id}, parameters={"threshold": "7.5", "extra": "e", "no": "x"})])
+    run = workspace.run(
+        [sql_task(query={"query_id": query_id}, parameters={"threshold": "7.5", "extra": "e", "no": "x"})]
+    )
     assert result(run) == "SUCCESS"
     text, parameters, catalog, schema = last_call(workspace)
     assert text == "SELECT :threshold, :day, :name, :pick, :extra"
@@ -74,7 +76,10 @@ def test_rows_feed_other_tasks(workspace: Workspace, unique: str) -> None:
     """`{{tasks.q.output.first_row.n}}` is the result's first value."""
     path = workspace.file(f"/Workspace/{unique}.sql", "SELECT 1")
     run = workspace.run(
-        [sql_task(file={"path": path}), condition("c", "{{tasks.q.output.first_row.n}}", "1", depends_on=after("q"))]
+        [
+            sql_task(file={"path": path}),
+            condition("c", "{{tasks.q.output.first_row.n}}", "1", depends_on=after("q")),
+        ]
     )
     assert run["tasks"][1]["condition_task"]["outcome"] == "true"
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from lakeflow_job_meta.local.folder import Folder
+from lakeflow_job_meta.local.runs.records import RunRecord
 from lakeflow_job_meta.local.runs.states import ended
-from lakeflow_job_meta.local.runs.store import RunRecord, RunStore
+from lakeflow_job_meta.local.runs.store import RunStore
 from lakeflow_job_meta.local.runs.triggers import Triggers
 from lakeflow_job_meta.local.state import Database, Jobs
 
@@ -114,6 +115,7 @@ def test_change_takes_effect(bench: Bench) -> None:
     job_id = bench.job(schedule=cron("0 0 2 * * ?"))
     bench.after(0)
     bench.jobs.change(job_id, lambda old: {**old, "schedule": cron("0 0 1 * * ?")})
+    bench.after(0)
     assert bench.after(3600) == ["PERIODIC"]
     bench.jobs.change(job_id, lambda old: {**old, "schedule": cron("0 0 1 * * ?", pause_status="PAUSED")})
     assert bench.after(86_400) == []

@@ -45,6 +45,10 @@ class SecretMetadata(NamedTuple):
     key: str
 
 
+SecretList = list[SecretMetadata]
+ScopeList = list[SecretScope]
+
+
 class Secrets:
     """`dbutils.secrets`, read through the workspace's API."""
 
@@ -55,19 +59,19 @@ class Secrets:
         found = _api("/api/2.0/secrets/get", scope=scope, key=key)
         return base64.b64decode(found["value"])
 
-    def list(self, scope: str) -> list[SecretMetadata]:
+    def list(self, scope: str) -> SecretList:
         return [
             SecretMetadata(item["key"])
             for item in _api("/api/2.0/secrets/list", scope=scope).get("secrets", [])
         ]
 
-    def listScopes(self) -> list[SecretScope]:  # noqa: N802
+    def listScopes(self) -> ScopeList:  # noqa: N802
         return [SecretScope(item["name"]) for item in _api("/api/2.0/secrets/scopes/list").get("scopes", [])]
 
 
 def _api(path: str, **query: str) -> dict[str, Any]:
     url = os.environ["DATABRICKS_HOST"].rstrip("/") + path + "?" + urllib.parse.urlencode(query)
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310  # the workspace's own address
         url, headers={"Authorization": f"Bearer {os.environ['DATABRICKS_TOKEN']}"}
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback goes through no proxy
@@ -112,6 +116,10 @@ class Widgets:
 
     def getArgument(self, name: str, defaultValue: str = "") -> str:  # noqa: N802, N803
         return self.getAll().get(name, defaultValue)
+
+    def give(self, name: str, value: str) -> None:
+        """Sets a parameter from outside, as `%run` does; no name of Databricks' own."""
+        self._arguments[name] = value
 
     def remove(self, name: str) -> None:
         self._defaults.pop(name, None)
@@ -236,10 +244,7 @@ class Notebook:
             "currentRunId": tags.get("runId", ""),
             "userName": tags.get("user", ""),
         }
-        context = {
-            name: (lambda value: lambda: SimpleNamespace(get=lambda: value))(value)
-            for name, value in found.items()
-        }
+        context = {name: _option(value) for name, value in found.items()}
         text = json.dumps({"tags": tags, "extraContext": {"notebook_path": found["notebookPath"]}})
         return SimpleNamespace(
             **context,
@@ -247,6 +252,11 @@ class Notebook:
             toJson=lambda: text,
             safeToJson=lambda: text,
         )
+
+
+def _option(value: str) -> Any:
+    """A method that returns what has a `get`, as Scala's Option does."""
+    return lambda: SimpleNamespace(get=lambda: value)
 
 
 def _beside(notebook: str, path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -39,7 +38,8 @@ class Runner:
         config = Config()
         config.HistoryManager.enabled = False
         config.InteractiveShell.colors = "nocolor"
-        self._shell = InteractiveShell.instance(config=config)
+        shell: Any = InteractiveShell  # hardly typed
+        self._shell = shell.instance(config=config)
         self._shell.push(names)
         self._shell.set_custom_exc((NotebookExit,), lambda *_, **__: None)
         for name, magic in (("run", self._run), ("pip", self._pip)):
@@ -99,7 +99,7 @@ class Runner:
         )
         for word in words[1:]:
             name, _, value = word.lstrip("$").partition("=")
-            self._dbutils.widgets._arguments[name] = value
+            self._dbutils.widgets.give(name, value)
         mount = path if path.startswith(("/Workspace/", "/Volumes/")) else "/Workspace" + path
         self._cells(source.find(self._paths.local(mount)), path)
 
@@ -195,8 +195,3 @@ def statements(text: str) -> list[str]:
     found.append(text[start:])
     comment = re.compile(r"--[^\n]*|/\*.*?\*/|\s+", re.DOTALL)
     return [part.strip() for part in found if comment.sub("", part)]
-
-
-def parameters(text: str) -> dict[str, str]:
-    """Widget values given as a JSON object."""
-    return {key: str(value) for key, value in json.loads(text).items()}

@@ -7,9 +7,36 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from typing import Any
+
+#: Functions of os whose first argument is a path, and those whose first two are.
+_ONE_PATH = [
+    "stat",
+    "lstat",
+    "listdir",
+    "scandir",
+    "mkdir",
+    "rmdir",
+    "remove",
+    "unlink",
+    "access",
+    "chmod",
+    "chown",
+    "lchown",
+    "utime",
+    "open",
+    "readlink",
+    "truncate",
+    "chdir",
+    "statvfs",
+    "listxattr",
+    "getxattr",
+    "setxattr",
+    "removexattr",
+]
+_TWO_PATHS = ("rename", "replace", "link", "symlink")
 
 
 class Paths:
@@ -47,12 +74,16 @@ class Paths:
 
         Only Python's own file functions: a library that opens files in C sees the real machine.
         """
+        mapped = {name: self._first(getattr(os, name)) for name in _ONE_PATH if hasattr(os, name)}
+        mapped["scandir"] = self._scandir(os.scandir)
+        mapped |= {name: self._both(getattr(os, name)) for name in _TWO_PATHS}
+        for name, function in mapped.items():
+            setattr(os, name, function)
         builtins.open = io.open = self._first(io.open)
-        one = "stat lstat listdir scandir mkdir rmdir remove unlink access chmod utime open readlink truncate chdir walk"
-        for name in one.split():
-            setattr(os, name, self._first(getattr(os, name)))
-        for name in ("rename", "replace", "link", "symlink"):
-            setattr(os, name, self._both(getattr(os, name)))
+        for owner in _keepers():
+            for name in vars(owner).keys() & mapped.keys():
+                opens_file = owner.__name__ == "_NormalAccessor" and name == "open"
+                setattr(owner, name, staticmethod(io.open if opens_file else mapped[name]))
         sys.path_hooks.insert(0, self._finder)
 
     def _finder(self, entry: str) -> FileFinder:
@@ -77,6 +108,20 @@ class Paths:
 
         return mapped
 
+    def _scandir(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """os.scandir whose entries have the path that was asked for."""
+
+        @functools.wraps(function)
+        def mapped(path: Any = ".") -> Any:
+            local = self._map(path)
+            return (
+                function(path)
+                if local is path or local == path
+                else _Entries(function(local), os.fspath(path))
+            )
+
+        return mapped
+
     def _both(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def mapped(*args: Any, **keywords: Any) -> Any:
@@ -85,8 +130,58 @@ class Paths:
         return mapped
 
 
+class _Entries:
+    """What os.scandir returns, its entries below another folder."""
+
+    def __init__(self, entries: Any, folder: str) -> None:
+        self._entries = entries
+        self._folder = folder
+
+    def __iter__(self) -> Iterator[_Entry]:
+        return (_Entry(entry, os.path.join(self._folder, entry.name)) for entry in self._entries)
+
+    def __next__(self) -> _Entry:
+        entry = next(self._entries)
+        return _Entry(entry, os.path.join(self._folder, entry.name))
+
+    def __enter__(self) -> _Entries:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._entries.close()
+
+
+class _Entry:
+    """An os.DirEntry with another path."""
+
+    def __init__(self, entry: Any, path: str) -> None:
+        self._entry = entry
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._entry, name)
+
+
 def _names(folder: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(folder))
     except OSError:
         return frozenset()
+
+
+def _keepers() -> list[Any]:
+    """Classes of pathlib and glob that took functions of os for themselves when they were imported."""
+    names = (
+        ("pathlib", "_NormalAccessor"),
+        ("glob", "_GlobberBase"),
+        ("glob", "_StringGlobber"),
+        ("glob", "_Globber"),
+    )
+    found = (getattr(sys.modules.get(module), name, None) for module, name in names)
+    return [owner for owner in found if owner is not None]

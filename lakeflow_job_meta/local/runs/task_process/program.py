@@ -87,7 +87,7 @@ def _execute(order: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"SystemExit: {e.code}", "trace": ""}
     except NotebookExit as e:
         return {"value": e.value}
-    except BaseException as e:  # outermost boundary: whatever a task raises is its result
+    except BaseException as e:  # noqa: BLE001  # outermost boundary: whatever a task raises is its result
         return {"error": _message(e), "trace": _trace(e)}
     return {}
 
@@ -123,7 +123,9 @@ def _wheel(package: str, entry_point: str, arguments: list[str]) -> None:
             f"package {package!r} is not installed: add its wheel to the task's environment or libraries"
         ) from None
     if not callable(function):
-        raise LookupError(f"package {package!r} has no entry point and no function {entry_point!r}")
+        raise LookupError(  # noqa: TRY004
+            f"package {package!r} has no entry point and no function {entry_point!r}"
+        )
     function()
 
 

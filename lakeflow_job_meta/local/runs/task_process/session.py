@@ -15,7 +15,7 @@ _DISPLAY_ROWS = 20
 class LazySpark:
     """`spark`, connected at its first use: importing pyspark takes a second that few tasks need."""
 
-    @property
+    @property  # type: ignore[misc]  # so that isinstance says what the session is
     def __class__(self) -> Any:
         return type(session())
 
@@ -40,7 +40,7 @@ def close() -> None:
     if active is not None:
         try:
             active.stop()
-        except Exception as e:  # outermost boundary: the task's own result stands
+        except Exception as e:  # noqa: BLE001  # outermost boundary: the task's own result stands
             print(f"spark.stop(): {type(e).__name__}", file=sys.stderr)
 
 
@@ -99,4 +99,4 @@ class _Builder:
     create = getOrCreate
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *args, **keywords: self
+        return lambda *_, **__: self
