@@ -42,7 +42,7 @@ fi
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 say "Installing what requirements-dev.txt pins"
-.venv/bin/python -m pip install --quiet -r requirements-dev.txt
-.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+.venv/bin/python -m pip install -qq -r requirements-dev.txt
+.venv/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .
 touch .venv/.installed
 say "Ready: .venv/bin/lakeflow-job-meta --help"

@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import shlex
+import shutil
+import sys
 import sys
 import time
 import traceback
@@ -180,19 +182,28 @@ def _ending(console: Console, folder: Path, seconds: float) -> None:
     here = Path.cwd()
     shown = shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
     table = "--control-table main.demo.etl_control"
+    program = _program(here)
     console.print()
     console.rule(f"[bold green]done in {seconds:.0f} s", align="left")
     console.print(
         "The workspace is stopped, its folder is kept; a command with --local starts it again. Look around:\n"
     )
     for text, command in (
-        ("what is there", f"lakeflow-job-meta status {table} --local {shown}"),
-        ("the tables", f'lakeflow-job-meta local sql --dir {shown} "SELECT * FROM gold.demo.daily_sales"'),
-        ("run it again", f"lakeflow-job-meta run sales {table} --local {shown}"),
-        ("stop it again", f"lakeflow-job-meta local stop --dir {shown}"),
+        ("what is there", f"{program} status {table} --local {shown}"),
+        ("the tables", f'{program} local sql --dir {shown} "SELECT * FROM gold.demo.daily_sales"'),
+        ("run it again", f"{program} run sales {table} --local {shown}"),
+        ("stop it again", f"{program} local stop --dir {shown}"),
     ):
         console.print(f"  {text:<15}{command}", markup=False, soft_wrap=True)
     console.print(f"  {'the volume':<15}{shown}/Volumes/main/demo/metadata", markup=False, soft_wrap=True)
     console.print(
         f"  {'read on':<15}README.md, docs/METADATA_MANAGEMENT.md, examples/", markup=False, soft_wrap=True
     )
+
+
+def _program(here: Path) -> str:
+    """How this command is called from here: by its name, or by its path where no PATH leads to it."""
+    if shutil.which("lakeflow-job-meta"):
+        return "lakeflow-job-meta"
+    path = Path(sys.argv[0]).absolute()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

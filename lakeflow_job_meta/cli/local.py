@@ -11,7 +11,7 @@ import click
 
 from lakeflow_job_meta.cli import display
 from lakeflow_job_meta.cli.options import format_option
-from lakeflow_job_meta.cli.session import enter_local, stop_spark
+from lakeflow_job_meta.cli.session import enter_local, local_spark
 from lakeflow_job_meta.errors import LocalError, UsageError
 
 dir_option = click.option(
@@ -116,11 +116,10 @@ def sql(directory: Path, statement: str, output: str) -> None:
     if not text.strip():
         raise UsageError("no SQL: give a statement, or `-` and a script on stdin")
     enter_local(directory)
-    opened = runtime.connect("main.default.etl_control")  # a table name that is only formal here
-    try:
-        results = [opened.tables.query(one) for one in statements(text)]
-    finally:
-        stop_spark()
+    with local_spark() as spark:
+        # The table's name is only formal here.
+        tables = runtime.connect("main.default.etl_control", spark=spark).tables
+        results = [tables.query(one) for one in statements(text)]
     for rows in results:
         if rows or (output == "json" and len(results) == 1):
             _print_rows(rows, output)

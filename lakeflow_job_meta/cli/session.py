@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.cli.options import Given
+from lakeflow_job_meta.errors import LocalError
 
 if TYPE_CHECKING:
     from lakeflow_job_meta.metadata_manager import MetadataManager
@@ -22,12 +24,14 @@ class Session:
 
     Args:
         given: the shared options.
+        opened: what is closed with the session.
         create: make the schema and the control table when they are missing (`--local` only; a table
             in a real workspace is made by `load` and `apply` alone).
     """
 
-    def __init__(self, given: Given, *, create: bool = False) -> None:
+    def __init__(self, given: Given, opened: ExitStack, *, create: bool = False) -> None:
         self.given = given
+        self.opened = opened
         self._create = create
 
     @cached_property
@@ -38,10 +42,15 @@ class Session:
         given = self.given
         table = given.table
         settings.resolve(given.flags, os.environ)  # a wrong one is told before anything is started
-        if given.local is not None:
-            enter_local(given.local)
-        profile = None if given.local else given.profile
-        return runtime.connect(table, warehouse_id=given.warehouse_id, flags=given.flags, profile=profile)
+        if given.local is None:
+            connected = runtime.connect(
+                table, warehouse_id=given.warehouse_id, flags=given.flags, profile=given.profile
+            )
+            self.opened.callback(_stop_active, connected)
+            return connected
+        enter_local(given.local)
+        spark = None if given.warehouse_id else self.opened.enter_context(local_spark())
+        return runtime.connect(table, spark=spark, warehouse_id=given.warehouse_id, flags=given.flags)
 
     @cached_property
     def manager(self) -> MetadataManager:
@@ -63,12 +72,9 @@ class Session:
 
 @contextmanager
 def session(given: Given, *, create: bool = False) -> Iterator[Session]:
-    """A Session; what it opened is closed at the end, the Spark session included."""
-    opened = Session(given, create=create)
-    try:
-        yield opened
-    finally:
-        stop_spark()
+    """A Session; what it opened is closed at the end, its Spark session included."""
+    with ExitStack() as opened:
+        yield Session(given, opened, create=create)
 
 
 def enter_local(folder: Path) -> None:
@@ -88,13 +94,31 @@ def enter_local(folder: Path) -> None:
     os.environ.update(up.environment())
 
 
-def stop_spark() -> None:
-    """End the Spark Connect session that this process opened, so that its threads end too."""
-    import sys
+@contextmanager
+def local_spark() -> Iterator[Any]:
+    """A Spark session of its own on the embedded workspace that was entered.
 
-    module = sys.modules.get("pyspark.sql")
-    if module is None or not os.environ.get("SPARK_REMOTE"):
-        return
-    active = module.SparkSession.getActiveSession()
-    if active is not None:
-        active.stop()
+    Raises:
+        LocalError: pyspark is not installed.
+    """
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as e:
+        raise LocalError(
+            "the embedded workspace needs pyspark: pip install 'lakeflow-job-meta[local]'"
+        ) from e
+    spark = SparkSession.builder.remote(os.environ["SPARK_REMOTE"]).create()
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _stop_active(connected: Runtime) -> None:
+    """End the Spark Connect session that the runtime opened, so that its threads end with the command."""
+    if "pyspark" in sys.modules and connected.environment.get("SPARK_REMOTE"):
+        from pyspark.sql import SparkSession
+
+        active = SparkSession.getActiveSession()
+        if active is not None:
+            active.stop()

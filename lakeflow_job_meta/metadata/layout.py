@@ -30,6 +30,7 @@ def document(definitions: JsonObject, version: str) -> JsonObject:
     defs = copy.deepcopy(definitions)
     defs["jobs.RunJobTask"]["properties"]["job_id"] = {
         "anyOf": [{"type": "integer"}, {"type": "string", "pattern": MODULE_REFERENCE}],
+        "x-expected": "the id of a job, or ${module.NAME} for the job of a module",
         "description": "Id of the job, or `${module.NAME}` for the job of that module.",
     }
     defs["dependency"] = _closed(

@@ -28,6 +28,8 @@ JsonObject = dict[str, Any]
 #: A path into a value, innermost last: (path above, key or index); None at the top.
 Path = tuple[Any, "str | int"] | None
 
+#: Annotation in the schema: what a message says is wanted, where the bare rule would not be understood.
+EXPECTED = "x-expected"
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE][-+]?[0-9]{1,2})?")
 _BOOLEANS = {"true": True, "false": False}
@@ -81,6 +83,7 @@ class Shape:
     maximum: float | None = None
     min_length: int = 0
     alternatives: tuple[Shape, ...] = ()
+    expected: str = ""
 
 
 @cache
@@ -127,6 +130,7 @@ def _fill(made: Shape, node: Mapping[str, Any]) -> None:
     made.pattern = re.compile(node["pattern"]) if "pattern" in node else None
     made.minimum, made.maximum = node.get("minimum"), node.get("maximum")
     made.min_length = node.get("minLength", 0)
+    made.expected = node.get(EXPECTED, "")
     made.alternatives = tuple(_of(inner) for inner in node.get("anyOf", ()))
 
 
@@ -245,7 +249,8 @@ def _text(wanted: Shape, value: Any, findings: list[Finding], path: Path) -> Any
     elif len(value) < wanted.min_length:
         findings.append(Finding(path, f"{_subject(path)} must not be empty"))
     elif wanted.pattern is not None and not wanted.pattern.search(value):
-        text = f"{_subject(path)} must look like {wanted.pattern.pattern}, not {shown(value)}"
+        wish = wanted.expected or f"text like {wanted.pattern.pattern}"
+        text = f"{_subject(path)} must be {wish}, not {shown(value)}"
         findings.append(Finding(path, text))
     return value
 
@@ -297,5 +302,7 @@ def _any_of(wanted: Shape, value: Any, findings: list[Finding], path: Path) -> A
         # The alternative that went deepest into the value was meant; else the last, the most general one.
         if best is None or len(tokens(found[0].path)) >= len(tokens(best[0].path)):
             best = found
+    if wanted.expected:
+        best = [Finding(path, f"{_subject(path)} must be {wanted.expected}, not {shown(value)}")]
     findings.extend(best or ())
     return value

@@ -185,6 +185,7 @@ _SHAPED: tuple[TaskType, ...] = (
             "sql_file_path": {
                 "type": "string",
                 "pattern": r"^/(Workspace|Volumes)/.+\.sql$",
+                "x-expected": "the path of a .sql file below /Workspace or /Volumes",
                 "description": "Path of the .sql file, below /Workspace or /Volumes.",
             },
             "parameters": {

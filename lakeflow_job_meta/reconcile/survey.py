@@ -214,7 +214,7 @@ class Survey:
         definitions.update(
             {name: one.definition for name, one in judged.items() if one.definition is not None}
         )
-        for problem in cross_check(definitions):
+        for problem in cross_check(definitions, known=self._rows, table=str(self._control_table)):
             one = judged.get(problem.module)
             if one is not None and one.fresh:
                 one.problems = (*one.problems, problem)

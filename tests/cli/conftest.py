@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from click.testing import CliRunner
 
+from lakeflow_job_meta.cli.program import program
 from lakeflow_job_meta.local.connection import Connection
 from tests.embedded import BIN, environment, run, running
 
@@ -50,14 +54,19 @@ class Cli:
     connection: Connection
     table: str
 
-    def __call__(self, command: str, *arguments: str, **more: str) -> Done:
-        """`lakeflow-job-meta COMMAND --local DIR --control-table T ARGUMENTS`; `more` are variables."""
-        return self.bare(
-            command, *arguments, "--local", str(self.folder), "--control-table", self.table, **more
-        )
+    def __call__(self, command: str, *arguments: str) -> Done:
+        """`lakeflow-job-meta COMMAND --local DIR --control-table T ARGUMENTS`, in this process: imports take a second."""
+        return self.here(command, *arguments, "--local", str(self.folder), "--control-table", self.table)
+
+    def here(self, *arguments: str) -> Done:
+        """The program in this process, with no workspace in its environment."""
+        with patch.dict(os.environ, environment(), clear=True):
+            done = CliRunner().invoke(program, list(arguments))
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.exit_code, done.stdout, done.stderr)
 
     def bare(self, *arguments: str, **more: str) -> Done:
-        """The program with these arguments alone, and no workspace in its environment."""
+        """The program as a process, with no workspace in its environment but what `more` says."""
         done = run(str(BIN / "lakeflow-job-meta"), *arguments, env=environment(**more), seconds=120)
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
@@ -70,11 +79,11 @@ class Cli:
         """The program, not waited for."""
         command = [str(BIN / "lakeflow-job-meta"), *arguments]
         return subprocess.Popen(
-            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+            command, env=environment(PYTHONFAULTHANDLER="1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
         )  # fmt: skip
 
     def sql(self, text: str) -> list[dict[str, Any]]:
-        done = self.bare("local", "sql", "--dir", str(self.folder), "--format", "json", text)
+        done = self.here("local", "sql", "--dir", str(self.folder), "--format", "json", text)
         assert done.code == 0, done.err
         rows: list[dict[str, Any]] = done.json if done.out else []
         return rows

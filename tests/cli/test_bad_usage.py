@@ -31,7 +31,7 @@ def test_no_such_table(cli: Cli, command: list[str]) -> None:
 
 def test_no_such_catalog(cli: Cli) -> None:
     """`--local` makes schemas, not catalogs; the sentence names the catalog."""
-    done = cli.bare("apply", "--local", str(cli.folder), "--control-table", "nowhere.s.t")
+    done = cli.here("apply", "--local", str(cli.folder), "--control-table", "nowhere.s.t")
     assert "nowhere" in sentence(done, 1)
 
 
@@ -134,6 +134,6 @@ def test_a_settings_row_that_is_wrong(cli: Cli) -> None:
 def test_a_folder_that_cannot_be_made(cli: Cli, tmp_path: Path) -> None:
     """`--local` below a file."""
     (tmp_path / "file").write_text("")
-    done = cli.bare("plan", "--local", str(tmp_path / "file" / "w"), "--control-table", "main.s.t")
+    done = cli.here("plan", "--local", str(tmp_path / "file" / "w"), "--control-table", "main.s.t")
     assert str(tmp_path / "file") in sentence(done, done.code)
     assert done.code in (1, 64)

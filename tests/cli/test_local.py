@@ -86,27 +86,27 @@ def test_a_command_starts_it_and_stop_ends_it(tmp_path: Path) -> None:
 class TestSql:
     @pytest.fixture
     def sql(self, cli: Cli):  # type: ignore[no-untyped-def]
-        return lambda *arguments: local("sql", "--dir", str(cli.folder), *arguments)
+        return lambda *arguments: cli.here("local", "sql", "--dir", str(cli.folder), *arguments)
 
     def test_rows_as_a_table(self, sql) -> None:  # type: ignore[no-untyped-def]
         """Aligned columns, NULL as a word, nothing folded where there is no terminal."""
         wide = "x" * 300
         done = sql(f"SELECT 1 AS a, NULL AS b, true AS c, '{wide}' AS d")
-        assert done.stdout.splitlines()[0].split() == ["a", "b", "c", "d"]
-        assert done.stdout.splitlines()[1].split() == ["1", "NULL", "true", wide]
+        assert done.out.splitlines()[0].split() == ["a", "b", "c", "d"]
+        assert done.out.splitlines()[1].split() == ["1", "NULL", "true", wide]
 
     def test_rows_as_json_and_csv(self, sql) -> None:  # type: ignore[no-untyped-def]
         """JSON is a list of objects, CSV has a header."""
-        assert json.loads(sql("--format", "json", "SELECT 1 AS a, array('x') AS b WHERE 1 = 1").stdout) == [
+        assert json.loads(sql("--format", "json", "SELECT 1 AS a, array('x') AS b WHERE 1 = 1").out) == [
             {"a": 1, "b": ["x"]}
         ]
-        assert json.loads(sql("--format", "json", "SELECT 1 AS a WHERE 1 = 0").stdout) == []
-        assert sql("--format", "csv", "SELECT 1 AS a, 'x,y' AS b").stdout == 'a,b\n1,"x,y"\n'
+        assert json.loads(sql("--format", "json", "SELECT 1 AS a WHERE 1 = 0").out) == []
+        assert sql("--format", "csv", "SELECT 1 AS a, 'x,y' AS b").out == 'a,b\n1,"x,y"\n'
 
     def test_a_failing_statement_is_one_sentence(self, sql) -> None:  # type: ignore[no-untyped-def]
         """The engine's reason, exit code 1."""
         done = sql("SELECT * FROM no_such_table")
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "no_such_table" in done.stderr
-        assert sql("SELECT 'open").returncode == 1
-        assert sql(" ").returncode == 64
+        assert (done.code, done.out) == (1, "")
+        assert "no_such_table" in done.err
+        assert sql("SELECT 'open").code == 1
+        assert sql(" ").code == 64

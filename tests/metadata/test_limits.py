@@ -183,6 +183,9 @@ class TestTasks:
         assert sound(row("a", config("${module.x y}"))).sources[0].settings == {"job_id": "${module.x y}"}
         for other in ("sales", "${module.}", "x${module.a}", None, True):
             assert wrong(row("a", config(other)))
+        assert wrong(row("a", config("sales"))) == [
+            '"job_id" must be the id of a job, or ${module.NAME} for the job of a module, not "sales"'
+        ]
 
 
 class TestReferences:

@@ -22,7 +22,7 @@ JUNK = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 3),
-    st.sampled_from([1.5, 2.0, -0.0, 1e300]),
+    st.sampled_from([1.5, 2.0, -0.0]),
     st.sampled_from(["", "7", "true", "1.5", "${module.x}", "ALL_DONE", "é\n'\"`"]),
     st.lists(st.integers(), max_size=2),
     st.dictionaries(st.sampled_from(["a", "name", "task_type"]), st.integers(), max_size=2),

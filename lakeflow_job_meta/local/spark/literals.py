@@ -85,8 +85,8 @@ def _literal(value: Expression.Literal) -> str:
         return str(number) if kind == "integer" and number >= 0 else f"CAST('{number}' AS {sql_type})"
     if kind in ("float", "double"):
         real = float(getattr(value, kind))
-        # Sail reads '1.5e-300' as a neighbour of 1.5e-300D.
-        return f"CAST({repr(real) + 'D' if math.isfinite(real) else repr(str(real))} AS {kind.upper()})"
+        text = f"{real!r}D" if math.isfinite(real) else f"'{real}'"
+        return f"CAST({text} AS {kind.upper()})"
     if kind == "decimal":
         return _decimal(value.decimal)
     if kind == "string":

@@ -66,7 +66,7 @@ VALUES: dict[str, Any] = {
     "boolean": True,
     "negative": -5,
     "long": 2**40,
-    "double": 1.5e-300,
+    "double": -1.5e30,
     "infinity": float("inf"),
     "decimal": decimal.Decimal("-12.340"),
     "small": decimal.Decimal("0.001"),
