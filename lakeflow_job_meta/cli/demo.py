@@ -12,7 +12,6 @@ import os
 import shlex
 import shutil
 import sys
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
