@@ -193,15 +193,17 @@ class JobOrchestrator:
     ) -> Outcome:
         """Plan contested modules again: done by the other writer, still to be done, or something else by now."""
         fresh = self.plan(modules=modules)
+        # Of what needs no change any more the record may still have to be written: its writer died before it did.
         same = [
             a
             for a in fresh.actions
-            if a.kind != "unchanged" and a.fingerprint == decided[a.module].fingerprint
+            if a.kind == "unchanged" or a.fingerprint == decided[a.module].fingerprint
         ]
         outcome = self._applier(fresh).run(same, progress)
         for action in fresh.actions:
             if action.kind == "unchanged":
-                outcome.results[action.module] = ActionResult(decided[action.module], action.job_id)
+                if action.module not in outcome.contested:
+                    outcome.results[action.module] = ActionResult(decided[action.module], action.job_id)
             elif action.module not in {a.module for a in same}:
                 error = "another writer changed this module since it was planned; plan again"
                 outcome.results[action.module] = ActionResult(

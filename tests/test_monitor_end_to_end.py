@@ -219,7 +219,15 @@ def test_a_failed_create_is_tried_again(world: World) -> None:
     monitor = world.monitor()
     check(monitor)()
     world.insert("sales", "a")
-    world.faults({"method": "POST", "path": "/api/2.2/jobs/create", "status": 400, "error_code": "INVALID_PARAMETER_VALUE", "count": 1})
+    world.faults(
+        {
+            "method": "POST",
+            "path": "/api/2.2/jobs/create",
+            "status": 400,
+            "error_code": "INVALID_PARAMETER_VALUE",
+            "count": 1,
+        }
+    )
     seen = monitor.check_and_update()
     assert (len(seen["errors"]), seen["jobs_updated"]) == (1, [])
     seen = monitor.check_and_update()

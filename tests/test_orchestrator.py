@@ -479,3 +479,35 @@ def test_a_missing_control_table_is_one_sentence(orchestrator: JobOrchestrator) 
     """Planning creates nothing silently."""
     with pytest.raises(TableNotFound, match="etl_control"):
         orchestrator.plan()
+
+
+def test_run_on_change_starts_one_run_for_each_change(
+    tmp_path: Any, spark: Any, control_name: TableName
+) -> None:
+    """A module that asks for it is run when it was created or changed, not when nothing moved."""
+    from databricks.sdk import WorkspaceClient
+    from databricks.sdk.core import Config
+
+    connection = ensure_up(tmp_path, with_spark=False, idle_seconds=60)
+    try:
+        config = Config(host=connection.host, token=connection.token, auth_type="pat")
+        runtime = Runtime(
+            control_name, spark=spark, workspace_client=WorkspaceClient(config=config), environment={}
+        )
+        orchestrator = JobOrchestrator(control_name, runtime=runtime)
+        condition = {
+            "task_type": "condition",
+            "condition_task": {"op": "EQUAL_TO", "left": "1", "right": "1"},
+        }
+        always = Row("go", "sales", "condition", 1, None, None, json.dumps(condition), True)
+        put(orchestrator, always, job_row(run_on_change=True))
+        (created,) = apply(orchestrator)["actions"]
+        assert orchestrator.follow(created["run_id"], timeout_seconds=30).result_state == "SUCCESS"
+        assert apply(orchestrator)["actions"][0]["run_id"] is None
+        put(orchestrator, Row("go", "sales", "condition", 1, '{"a": 1}', None, json.dumps(condition), True))
+        (changed,) = apply(orchestrator)["actions"]
+        assert changed["run_id"] not in (None, created["run_id"])
+        assert len(orchestrator.workspace.jobs.runs(created["job_id"])) == 2
+        assert orchestrator.status()[0].last_run is not None
+    finally:
+        stop(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 import warnings
@@ -126,6 +127,8 @@ def run(arguments: Sequence[str] | None) -> NoReturn:
     """The program on these arguments, in a process of its own: leaves by SystemExit."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # other people's deprecations are no message to our users
+    for library in ("databricks.sdk", "pyspark", "urllib3"):
+        logging.getLogger(library).setLevel(logging.ERROR)  # what matters of theirs becomes an error of ours
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a locale without a character ends nothing

@@ -21,27 +21,42 @@ if TYPE_CHECKING:
 @connection
 @click.pass_context
 def status(ctx: click.Context, given: Given, runs: bool) -> None:
-    """Show modules, jobs, last runs and errors. Exit code 1 when a module is refused or failed."""
+    """Show modules, jobs, last runs and errors, and files that were rejected.
+
+    Exit code 1 when a module is refused or failed, or a file was rejected.
+    """
     with session(given, create=True) as opened:
         modules = opened.orchestrator.status(runs=runs)
+        files = [record for record in opened.manager.file_records() if record.errors]
     wrong = [module for module in modules if module.status in ("refused", "failed")]
     if given.json:
+        rejected = [{"path": file.path, "status": file.status, "errors": list(file.errors)} for file in files]
         display.print_json(
-            {"control_table": str(given.table), "modules": [_as_json(module) for module in modules]}
+            {
+                "control_table": str(given.table),
+                "modules": [_as_json(module) for module in modules],
+                "files": rejected,
+            }
         )
-    elif not modules:
+    elif not modules and not files:
         click.echo(f"{given.table}: no module yet; load YAML or INSERT rows, then apply")
     else:
         columns = ["module", "status", "job", "name", "sources"]
         columns += ["last run", "started"] if runs else []
         display.print_table(columns, [_row(module, runs=runs) for module in modules])
         for module in wrong:
-            click.echo()
-            target = display.console()
-            target.print(display.styled(f"! {module.status} {module.module}", module.status), soft_wrap=True)
-            for line in module.error.splitlines():
-                target.print(display.styled(f"    {line}"), soft_wrap=True)
-    ctx.exit(1 if wrong else 0)
+            _show_errors(f"! {module.status} {module.module}", module.status, module.error.splitlines())
+        for file in files:
+            _show_errors(f"! {file.status} {file.path}", "refused", list(file.errors))
+    ctx.exit(1 if wrong or files else 0)
+
+
+def _show_errors(head: str, style: str, lines: list[str]) -> None:
+    target = display.console()
+    target.print()
+    target.print(display.styled(head, style), soft_wrap=True)
+    for line in lines:
+        target.print(display.styled(f"    {line}"), soft_wrap=True)
 
 
 def _row(module: ModuleStatus, *, runs: bool) -> list[Any]:

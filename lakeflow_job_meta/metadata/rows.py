@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from lakeflow_job_meta.names import digest
 
@@ -45,7 +45,20 @@ class Row:
     @property
     def hash(self) -> str:
         """Hash of all eight columns: the file-side hash of a row."""
-        return digest(list(astuple(self)), 32)
+        # Not dataclasses.astuple: it deep-copies every value, and this is called for every row in every pass.
+        return digest(
+            [
+                self.source_id,
+                self.module_name,
+                self.source_type,
+                self.execution_order,
+                self.source_config,
+                self.target_config,
+                self.transformation_config,
+                self.is_active,
+            ],
+            32,
+        )
 
 
 def rows_hash(rows: Iterable[Row]) -> str:

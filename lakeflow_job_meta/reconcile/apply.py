@@ -31,8 +31,10 @@ from lakeflow_job_meta.settings import Settings
 JsonObject = dict[str, Any]
 Progress = Callable[[ActionResult], None]
 
-#: Modules that are claimed, carried out and saved together.
+#: Modules that are claimed, carried out and saved together, at least; and the most batches of one apply:
+#: before its creates each batch lists the workspace once, which grows with every batch.
 BATCH = 200
+BATCHES = 10
 #: The error of a module whose turn did not come before the writer was told to stop.
 STOPPED = "not begun: told to stop"
 _DONE: Mapping[ActionKind, str] = {
@@ -324,15 +326,16 @@ def _unmoved(work: Work, held: JobRecord) -> bool:
 
 
 def _batches(actions: Sequence[Action]) -> Iterator[list[Action]]:
-    """At most BATCH actions at a time; a module comes in a later batch than those it refers to."""
+    """At most BATCH actions (or a tenth of many) at a time; a module comes in a later batch than those it refers to."""
     waiting = {action.module: action for action in actions}
+    size = max(BATCH, -(-len(waiting) // BATCHES))
     while waiting:
         ready = [
             action
             for action in waiting.values()
             if not any(module in waiting and module != action.module for module in action.work.requires)
         ] or list(waiting.values())  # a cycle: each fails with its own reason
-        for start in range(0, len(ready), BATCH):
-            yield ready[start : start + BATCH]
+        for start in range(0, len(ready), size):
+            yield ready[start : start + size]
         for action in ready:
             del waiting[action.module]

@@ -231,13 +231,15 @@ def _keep(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action
         status = former_pause(actual, record.former_pause_status if record else "") or status
     target = with_pause(target, wanted, status)
 
-    intended = {change.path for change in diff(applied, wanted)} if applied is not None else None
-    behind_back = not reviving and intended is not None
-    job_changes = [
-        replace(c, drift=behind_back and c.path not in (intended or ())) for c in diff(current, target)
-    ]
-    written = {change.path for change in job_changes}
-    left = [c for c in diff(current, with_pause(wanted, wanted, status)) if c.path not in written]
+    # Most jobs are as they should be: only where one differs is it asked who changed it.
+    job_changes = diff(current, target)
+    if job_changes and applied is not None and not reviving:
+        intended = {change.path for change in diff(applied, wanted)}
+        job_changes = [replace(c, drift=c.path not in intended) for c in job_changes]
+    left: list[Change] = []
+    if drift == "report":
+        written = {change.path for change in job_changes}
+        left = [c for c in diff(current, with_pause(wanted, wanted, status)) if c.path not in written]
     changes = [*job_changes, *attachments.changes, *_configuration(record, desired)]
     work = Work(
         record=_after(state, desired),

@@ -180,7 +180,7 @@ def _read(context: TaskContext, path: str) -> str:
     try:
         return context.volumes.read(path).decode("utf-8-sig")
     except VolumeError as e:
-        raise TaskError(f"{path}: {e}; put the file there, or correct sql_file_path") from e
+        raise TaskError(f"{e}; put {path} there, or correct sql_file_path") from e
     except UnicodeDecodeError as e:
         raise TaskError(f"{path}: not UTF-8 text ({e.reason} at byte {e.start})") from e
 

@@ -58,9 +58,9 @@ class Cli:
         """`lakeflow-job-meta COMMAND --local DIR --control-table T ARGUMENTS`, in this process: imports take a second."""
         return self.here(command, *arguments, "--local", str(self.folder), "--control-table", self.table)
 
-    def here(self, *arguments: str) -> Done:
-        """The program in this process, with no workspace in its environment."""
-        with patch.dict(os.environ, environment(), clear=True):
+    def here(self, *arguments: str, **more: str) -> Done:
+        """The program in this process, with no workspace in its environment but what `more` says."""
+        with patch.dict(os.environ, environment(**more), clear=True):
             done = CliRunner().invoke(program, list(arguments))
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.exit_code, done.stdout, done.stderr)

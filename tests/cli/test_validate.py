@@ -39,7 +39,8 @@ def test_every_problem_has_its_place(tmp_path: Path) -> None:
     """Path, line, column, pointer and message of each; in order; exit code 1."""
     (tmp_path / "a.yaml").write_text(
         "modules:\n  - module_name: a\n    sources:\n      - source_id: s\n        source_type: sql\n"
-        "        execution_order: one\n        transformation_config: {task_type: notebok}\n"
+        "        execution_order: one\n        transformation_config: {task_type: notebook, notebook_path: /a}\n"
+        "      - {source_id: t, source_type: sql, execution_order: 1, transformation_config: {task_type: notebok}}\n"
     )
     (tmp_path / "b.yaml").write_text("modules: [\n")
     got = validate(tmp_path, "--format", "json")

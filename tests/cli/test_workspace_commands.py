@@ -98,6 +98,10 @@ def test_load_then_apply_one_module(cli: Cli, tmp_path: Path) -> None:
     done = cli("apply", "--module", "a")
     assert done.code == 0
     assert "created a (job" in done.out
+    shown = cli("status")
+    assert shown.code == 1
+    assert "! rejected" in shown.out
+    assert "c.yaml:1:" in shown.out
     rest = cli("plan", "--format", "json")
     assert {a["module"]: a["action"] for a in rest.json["actions"]} == {"a": "unchanged", "b": "create"}
 

@@ -84,7 +84,7 @@ def _execute(order: dict[str, Any]) -> dict[str, Any]:
     except SystemExit as e:
         if e.code in (None, 0):
             return {}
-        return {"error": f"SystemExit: {e.code}", "trace": ""}
+        return {"error": f"SystemExit: {e}", "trace": ""}
     except NotebookExit as e:
         return {"value": e.value}
     except BaseException as e:  # noqa: BLE001  # outermost boundary: whatever a task raises is its result
