@@ -5,6 +5,8 @@ SHELL := bash
 WORKERS ?= 2
 # What pytest gets besides: make test ARGS="-k monitor"
 ARGS ?=
+# What `make bench` measures: startup, validate, stages, idle, growth, rates, peer; all when empty.
+SECTIONS ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -34,8 +36,8 @@ lint: $(STAMP) ## what can be judged without running: style, types, rooms, gener
 
 check: lint test ## all that CI checks
 
-bench: $(STAMP) ## measure import, --help and the validation of 10,000 sources
-	$(BIN)/python -m bench
+bench: $(STAMP) ## measure, beside the peer too, and write bench/RESULTS.md (an hour; make bench SECTIONS="startup idle")
+	$(BIN)/python -m bench $(SECTIONS)
 
 generate: $(STAMP) ## rewrite the generated files: the JSON Schema and the reference pages of docs/
 	$(BIN)/python -m tools.generate
@@ -53,5 +55,5 @@ requirements: $(STAMP) ## pin requirements-dev.txt anew from pyproject.toml (nee
 
 clean: ## stop the demo's workspace, remove what was built, measured or cached (.venv stays)
 	-@test ! -d .demo || $(BIN)/lakeflow-job-meta local stop --dir .demo/workspace 2>/dev/null
-	rm -rf .demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache htmlcov .coverage*
+	rm -rf .demo .bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache htmlcov .coverage*
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from bench import machine, report
@@ -13,8 +12,8 @@ from bench.report import Section
 SECTIONS = ("startup", "validate", "stages", "idle", "growth", "rates", "peer")
 
 
-def section(name: str, size: int | None) -> Section:
-    """Measure one section; the largest size can be made smaller."""
+def section(name: str, size: int | None, folder: Path) -> Section:
+    """Measure one section; the largest size can be made smaller. A picture goes to `folder`."""
     if name == "startup":
         from bench import startup
 
@@ -34,7 +33,7 @@ def section(name: str, size: int | None) -> Section:
     if name == "growth":
         from bench import growth
 
-        return growth.measure(_up_to(growth.SIZES, size))
+        return growth.measure(_up_to(growth.SIZES, size), folder / growth.PICTURE)
     if name == "rates":
         from bench import rates
 
@@ -50,9 +49,13 @@ def _up_to(sizes: tuple[int, ...], size: int | None) -> tuple[int, ...]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)")
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)"
+    )
     parser.add_argument("--size", type=int, help="largest number of jobs (sources, for validate)")
-    parser.add_argument("--results", type=Path, help="folder for results.json and RESULTS.md (default: bench/)")
+    parser.add_argument(
+        "--results", type=Path, help="folder for results.json and RESULTS.md (default: bench/)"
+    )
     given = parser.parse_args(arguments)
     unknown = set(given.sections) - set(SECTIONS)
     if unknown:
@@ -63,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     good = True
     for name in given.sections or SECTIONS:
         print(f"-- {name}", flush=True)
-        found = section(name, given.size)
+        found = section(name, given.size, folder)
         good = good and found.kept
         report.show(found)
         report.keep(found, described, folder / report.KEPT.name)

@@ -53,11 +53,15 @@ def measure(sizes: tuple[int, ...] = SIZES, picture: Path = HERE / PICTURE) -> S
     return Section(
         "growth",
         "Growth with the number of modules",
-        tables=[Table(["pass", "modules", "seconds", "SQL statements", "REST calls", "writes", "peak MB"], rows)],
+        tables=[
+            Table(["pass", "modules", "seconds", "SQL statements", "REST calls", "writes", "peak MB"], rows)
+        ],
         notes=[
-            f"{metadata.TASKS} notebook tasks a module, {metadata.JOBS_IN_A_FILE} modules a file, on the embedded workspace (its gateway "
-            f"and Sail included); median of {RUNS}, the first pass once. Peak memory is of the process that makes the pass, "
-            "Python, SDK and Spark Connect client included. Explained in [docs/scale.md](../docs/scale.md).",
+            (
+                f"{metadata.TASKS} notebook tasks a module, {metadata.JOBS_IN_A_FILE} modules a file, on the embedded workspace (its gateway "
+                f"and Sail included); median of {RUNS}, the first pass once. Peak memory is of the process that makes the pass, "
+                "Python, SDK and Spark Connect client included. Explained in [docs/scale.md](../docs/scale.md)."
+            ),
         ],
         picture=PICTURE,
         figures={kind: {str(size): one for size, one in by_size.items()} for kind, by_size in found.items()},

@@ -55,8 +55,15 @@ def _section(sizes: tuple[int, ...], taken: dict[int, list[dict[str, Any]]]) -> 
         "idle",
         f"An idle tick of the monitor at {few:,} and at {many:,} jobs",
         claims=[
-            Claim(f"an idle tick at {many:,} jobs against one at {few:,}", "<= 1.5 x", f"{ratio:.2f} x", ratio <= RATIO),
-            Claim("Jobs API calls (any REST call) of an idle tick", "0", f"{most['calls']}", most["calls"] == 0),
+            Claim(
+                f"an idle tick at {many:,} jobs against one at {few:,}",
+                "<= 1.5 x",
+                f"{ratio:.2f} x",
+                ratio <= RATIO,
+            ),
+            Claim(
+                "Jobs API calls (any REST call) of an idle tick", "0", f"{most['calls']}", most["calls"] == 0
+            ),
             Claim(
                 "an idle tick reads",
                 "1 table version and 1 listing",
@@ -72,14 +79,19 @@ def _section(sizes: tuple[int, ...], taken: dict[int, list[dict[str, Any]]]) -> 
                         f"{size:,}",
                         f"{size // metadata.JOBS_IN_A_FILE:,}",
                         f"{seconds[size] * 1000:.1f}",
-                        *(f"{max(one[name] for one in taken[size])}" for name in ("statements", "listings", "reads", "calls")),
+                        *(
+                            f"{max(one[name] for one in taken[size])}"
+                            for name in ("statements", "listings", "reads", "calls")
+                        ),
                     ]
                     for size in sizes
                 ],
             )
         ],
         notes=[
-            f"Two embedded workspaces, each with a monitor in a process of its own; {len(taken[few])} ticks of both in turn, "
-            "medians. REST calls are counted by the workspace."
+            (
+                f"Two embedded workspaces, each with a monitor in a process of its own; {len(taken[few])} ticks of both in turn, "
+                "medians. REST calls are counted by the workspace."
+            )
         ],
     )

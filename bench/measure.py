@@ -50,7 +50,9 @@ class Spark:
     def register(self, catalog: str, schema: str, warehouse: str, tables: list[str]) -> None:
         """Make a schema, and tables that another session made, known: Sail's catalogs live as long as a session."""
         location = f"{warehouse}/{catalog}/{schema}"
-        self.session.sql(f"CREATE SCHEMA IF NOT EXISTS `{catalog}`.`{schema}` LOCATION '{location}'").collect()
+        self.session.sql(
+            f"CREATE SCHEMA IF NOT EXISTS `{catalog}`.`{schema}` LOCATION '{location}'"
+        ).collect()
         for table in tables:
             if os.path.isdir(f"{location}/{table}/_delta_log"):  # noqa: PTH112
                 self.session.sql(

@@ -9,7 +9,7 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).parents[1])
 
-from bench.measure import Spark, serve
+from bench.measure import Spark, serve  # noqa: E402 - the folder above this one comes first
 
 CATALOG, SCHEMA, TABLE = "main", "ours", "control"
 COMPANIONS = ("jobs", "queries", "files", "events")

@@ -54,7 +54,9 @@ def measure(sizes: tuple[int, ...] = SIZES, runs: int = 5) -> Section:
         python = environment()
     except (Failed, OSError) as error:
         print(f"   NO PEER: {error}", file=sys.stderr, flush=True)
-        return Section("peer", title, failed=str(error), claims=[Claim(f"beside {PEER}", "measured", "no", False)])
+        return Section(
+            "peer", title, failed=str(error), claims=[Claim(f"beside {PEER}", "measured", "no", False)]
+        )
     rows: list[list[str]] = []
     figures: JsonObject = {}
     claims: list[Claim] = []
@@ -67,8 +69,17 @@ def measure(sizes: tuple[int, ...] = SIZES, runs: int = 5) -> Section:
             rows += _rows(size, ours, peers)
             claims = _claims(size, ours, peers)
             print(f"   {size} jobs are done", flush=True)
-    header = ["jobs", "pass", "ours s", "peer s", "ratio", "SQL ours / peer", "calls ours / peer", "writes ours / peer",
-              "peak MB ours / peer"]
+    header = [
+        "jobs",
+        "pass",
+        "ours s",
+        "peer s",
+        "ratio",
+        "SQL ours / peer",
+        "calls ours / peer",
+        "writes ours / peer",
+        "peak MB ours / peer",
+    ]
     return Section("peer", title, claims, [Table(header, rows)], _notes(runs), figures=figures)
 
 
@@ -91,7 +102,7 @@ def ours_passes(scratch: Path, remote: str, size: int, runs: int) -> dict[str, J
 
             def one(**how: Any) -> JsonObject:
                 answer = worker.ask("pass", folder=str(folder), **how)  # noqa: B023 - called in this round only
-                calls, writes = called(connection)  # noqa: B023
+                calls, writes = called(connection)
                 assert not answer["errors"], answer["errors"]
                 return {**answer, "calls": calls, "writes": writes}
 
@@ -124,7 +135,7 @@ def peer_passes(
     found: dict[str, JsonObject] = {}
     with stub(scratch / "stub") as connection:
         worker: Worker | None = None
-        for name in RATIOS:
+        for name, required in RATIOS.items():
             taken = []
             for turn in range(1 if name == "first" else runs):
                 if name == "one changed":
@@ -141,7 +152,7 @@ def peer_passes(
                 called(connection)
                 cut_off = None
                 if name != "first" and size >= CUT_OFF_FROM:
-                    cut_off = RATIOS[name] * MARGIN * ours[name]["seconds"]
+                    cut_off = required * MARGIN * ours[name]["seconds"]
                 answer = worker.ask("pass", folder=str(folder), cut_off=cut_off)
                 calls, writes = called(connection)
                 taken.append({**answer, "calls": calls, "writes": writes})
@@ -217,18 +228,26 @@ def _claims(size: int, ours: dict[str, JsonObject], peers: dict[str, JsonObject]
 
 def _notes(runs: int) -> list[str]:
     return [
-        f"{metadata.TASKS} notebook tasks a job, {metadata.JOBS_IN_A_FILE} jobs a file. A pass goes from the files over the control "
-        "table to the jobs: ours is load, plan and apply, the peer's is `create_or_update_jobs(yaml_path=FOLDER, "
-        "default_pause_status=True)` (or it would start every job that it creates). Ours reads the whole workspace in "
-        "every pass, to find what was changed behind our back; the row \"as the monitor does it\" leaves that to the "
-        "comparison every `drift_interval`, and is set against the same pass of the peer.",
-        "Both talk to one Sail and to the same kind of Jobs API stub on loopback (the embedded workspace, without latency, a "
-        "fresh one each, so that neither lists the other's jobs), each in a process and an environment of its own. Calls and "
-        f"writes are counted by the stub. Ours: median of {runs} (first: 3 at {CUT_OFF_FROM:,} jobs), each first pass from nothing; "
-        f"the peer: median of 3, at {CUT_OFF_FROM:,} jobs one.",
-        f"At {CUT_OFF_FROM:,} jobs a pass of the peer is cut off once it has passed the required ratio by a fifth: figures with > "
-        "are lower bounds. Its first pass always runs in full, so the later passes start from a completed creation, made by "
-        "the peer itself.",
-        "SQL: statements of ours as the `Tables` port counts them (reads included), of the peer only the texts it gives to "
-        "`spark.sql`: its reads through DataFrames come on top.",
+        (
+            f"{metadata.TASKS} notebook tasks a job, {metadata.JOBS_IN_A_FILE} jobs a file. A pass goes from the files over the control "
+            "table to the jobs: ours is load, plan and apply, the peer's is `create_or_update_jobs(yaml_path=FOLDER, "
+            "default_pause_status=True)` (or it would start every job that it creates). Ours reads the whole workspace in "
+            'every pass, to find what was changed behind our back; the row "as the monitor does it" leaves that to the '
+            "comparison every `drift_interval`, and is set against the same pass of the peer."
+        ),
+        (
+            "Both talk to one Sail and to the same kind of Jobs API stub on loopback (the embedded workspace, without latency, a "
+            "fresh one each, so that neither lists the other's jobs), each in a process and an environment of its own. Calls and "
+            f"writes are counted by the stub. Ours: median of {runs} (first: 3 at {CUT_OFF_FROM:,} jobs), each first pass from nothing; "
+            f"the peer: median of 3, at {CUT_OFF_FROM:,} jobs one."
+        ),
+        (
+            f"At {CUT_OFF_FROM:,} jobs a pass of the peer is cut off once it has passed the required ratio by a fifth: figures with > "
+            "are lower bounds. Its first pass always runs in full, so the later passes start from a completed creation, made by "
+            "the peer itself."
+        ),
+        (
+            "SQL: statements of ours as the `Tables` port counts them (reads included), of the peer only the texts it gives to "
+            "`spark.sql`: its reads through DataFrames come on top."
+        ),
     ]

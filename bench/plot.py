@@ -9,7 +9,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-from matplotlib import pyplot as plt  # noqa: E402 - the backend comes first
+from matplotlib import pyplot as plt
 
 if TYPE_CHECKING:
     from bench.growth import Figures
@@ -31,7 +31,13 @@ def growth(found: Figures, path: Path) -> None:
         for (kind, by_size), (colour, mark) in zip(found.items(), MARKS, strict=True):
             sizes = sorted(by_size)
             axis.plot(
-                sizes, [by_size[size][name] for size in sizes], color=colour, marker=mark, label=kind, alpha=0.85
+                sizes,
+                [by_size[size][name] for size in sizes],
+                color=colour,
+                marker=mark,
+                label=kind,
+                alpha=0.85,
+                clip_on=False,
             )
         axis.set_xscale("log")
         if logarithmic:

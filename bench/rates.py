@@ -7,8 +7,8 @@ Limits (Databricks' documentation and third parties, 2025): 20 creates a second,
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,13 @@ LATENCY = {"path": "/api/2.", "delay_ms": LATENCY_MS}
 HOUR_SECONDS = 40
 HOUR_CREATES = 300
 HOUR_RETRY_SECONDS = 3
-PER_HOUR = {**CREATE, "more_than": HOUR_CREATES, "within_seconds": HOUR_SECONDS, "status": 429, "retry_after": 1}
+PER_HOUR = {
+    **CREATE,
+    "more_than": HOUR_CREATES,
+    "within_seconds": HOUR_SECONDS,
+    "status": 429,
+    "retry_after": 1,
+}
 TASKS = 1_000
 
 
@@ -87,12 +93,22 @@ def measure(jobs: int = 1_000) -> Section:
         ],
         tables=[
             Table(
-                ["jobs", "stub", "first s", "creates/s", "refused (429)", "failed", "unchanged s", "unchanged calls"], rows
+                [
+                    "jobs",
+                    "stub",
+                    "first s",
+                    "creates/s",
+                    "refused (429)",
+                    "failed",
+                    "unchanged s",
+                    "unchanged calls",
+                ],
+                rows,
             ),
             Table(
                 ["hourly limit, small scale", "value"],
                 [
-                    ["creates an \"hour\"", f"{HOUR_CREATES} in {HOUR_SECONDS} s, and {A_SECOND} a second"],
+                    ['creates an "hour"', f"{HOUR_CREATES} in {HOUR_SECONDS} s, and {A_SECOND} a second"],
                     ["jobs wanted", f"{hour['wanted']}"],
                     ["passes until all were there", f"{hour['passes']}"],
                     ["modules that a pass reported as failed", ", ".join(map(str, hour["failed"]))],
@@ -109,11 +125,13 @@ def measure(jobs: int = 1_000) -> Section:
             ),
         ],
         notes=[
-            "First creation (files to jobs) and one unchanged pass that compares, against the Jobs API stub with rules of its "
-            "fault injection: calls beyond a rate get 429 with Retry-After: 1, every call can get a latency. "
-            "The hourly limit is simulated on a small scale: an \"hour\" of "
-            f"{HOUR_SECONDS} s, and a retry budget of {HOUR_RETRY_SECONDS} s a call instead of 300. "
-            "What follows for 12,000 jobs is in [docs/scale.md](../docs/scale.md)."
+            (
+                "First creation (files to jobs) and one unchanged pass that compares, against the Jobs API stub with rules of its "
+                "fault injection: calls beyond a rate get 429 with Retry-After: 1, every call can get a latency. "
+                'The hourly limit is simulated on a small scale: an "hour" of '
+                f"{HOUR_SECONDS} s, and a retry budget of {HOUR_RETRY_SECONDS} s a call instead of 300. "
+                "What follows for 12,000 jobs is in [docs/scale.md](../docs/scale.md)."
+            )
         ],
         figures=figures,
     )

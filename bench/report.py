@@ -85,9 +85,7 @@ def write_page(order: Sequence[str], kept: Path = KEPT, page: Path = PAGE) -> No
     parts.append(_markdown(Table(["claim", "required", "measured", "kept"], claims)))
     machines: dict[str, list[str]] = {}
     for name in names:
-        machines.setdefault(json.dumps(known[name]["machine"]), []).append(
-            f"{name} ({known[name]['date']})"
-        )
+        machines.setdefault(json.dumps(known[name]["machine"]), []).append(f"{name} ({known[name]['date']})")
     parts.append("## Machine\n")
     for text, sections in machines.items():
         rows = [[key, value] for key, value in json.loads(text).items()]

@@ -44,5 +44,7 @@ def measure() -> Section:
         "Two stages of 499 sources",
         claims=[Claim(f"edges between two stages of {WIDE} sources", "< 1,100", f"{found:,}", found < LIMIT)],
         tables=[Table(["sources a stage", "edges without a barrier", "edges", "tasks", "seconds"], rows)],
-        notes=["Definition and rendering of one module. From 201 edges on a barrier stands between the stages."],
+        notes=[
+            "Definition and rendering of one module. From 201 edges on a barrier stands between the stages."
+        ],
     )

@@ -56,7 +56,12 @@ def measure(runs: int = 11) -> Section:
         "Start: import and --help",
         claims=[
             Claim("`import lakeflow_job_meta`", "< 0.15 s", f"{imported:.3f} s", imported < IMPORT_LIMIT),
-            Claim("`lakeflow-job-meta --help`, the whole process", "< 0.4 s", f"{helped:.3f} s", helped < HELP_LIMIT),
+            Claim(
+                "`lakeflow-job-meta --help`, the whole process",
+                "< 0.4 s",
+                f"{helped:.3f} s",
+                helped < HELP_LIMIT,
+            ),
             Claim(
                 "heavy libraries loaded by them",
                 "none",
@@ -75,7 +80,9 @@ def measure(runs: int = 11) -> Section:
             )
         ],
         notes=[
-            f"Median of {runs} processes. None of {', '.join(f'`{name}`' for name in HEAVY)} may be in "
-            "`sys.modules` afterwards."
+            (
+                f"Median of {runs} processes. None of {', '.join(f'`{name}`' for name in HEAVY)} may be in "
+                "`sys.modules` afterwards."
+            )
         ],
     )

@@ -49,7 +49,13 @@ def write_file(path: Path, modules: int, sources: int) -> None:
 
 def validate(path: Path) -> tuple[float, dict[str, Any]]:
     """Seconds of the whole process, and what it said."""
-    command = [str(Path(sys.executable).parent / "lakeflow-job-meta"), "validate", str(path), "--format", "json"]
+    command = [
+        str(Path(sys.executable).parent / "lakeflow-job-meta"),
+        "validate",
+        str(path),
+        "--format",
+        "json",
+    ]
     started = time.perf_counter()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     elapsed = time.perf_counter() - started
@@ -59,9 +65,9 @@ def validate(path: Path) -> tuple[float, dict[str, Any]]:
 def measure(runs: int = 3, sources: int = SOURCES) -> Section:
     rows, slowest = [], 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for modules, each in SHAPES:
+        for modules, whole in SHAPES:
             path = Path(folder) / f"{modules}.yaml"
-            each = max(1, each * sources // SOURCES)
+            each = max(1, whole * sources // SOURCES)
             write_file(path, modules, each)
             took = []
             for _ in range(runs):

@@ -22,6 +22,13 @@ The tree (exit code of the command line in brackets)::
     │   ├── StalePlan                the reviewed plan no longer fits what is there
     │   └── UnsafePlan               the brake: it would retire too much
     ├── TaskError [1]                a task of ours failed
+    ├── DxrError [1]                 Data X-Ray's API refused or failed a call
+    │   ├── DxrUnauthorized          401: the token is not accepted (any more)
+    │   ├── DxrRefused               another 4xx: repeating it will not help
+    │   │   └── DxrNotFound          404: no such datasource, job, file or name
+    │   ├── DxrUnavailable           no connection, 408, 429 or 5xx after all waiting
+    │   ├── DxrUnclear               a submit was sent and no clear answer came
+    │   └── StreamCut                a stream of files ended before its end, or stalled
     └── LocalError [1]               the embedded workspace
 
 SDK, Spark and HTTP errors are caught at the edge (`adapters`, `local`), by type or status, and
@@ -177,6 +184,43 @@ class UnsafePlan(PlanError):
 
 class TaskError(LakeflowJobMetaError):
     """A task of ours could not do its work."""
+
+
+class DxrError(LakeflowJobMetaError):
+    """Data X-Ray's API refused or failed a call. Never carries a token.
+
+    Args:
+        message: what was tried and what Data X-Ray said.
+        status: HTTP status, 0 when there was no answer.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class DxrUnauthorized(DxrError):
+    """The token is missing, revoked or expired (401); a run stops and keeps its checkpoint."""
+
+
+class DxrRefused(DxrError):
+    """Data X-Ray refused the call as wrong or not allowed (4xx); repeating it will not help."""
+
+
+class DxrNotFound(DxrRefused):
+    """There is no such datasource, job, file or name (404)."""
+
+
+class DxrUnavailable(DxrError):
+    """Data X-Ray could not be reached, or answered 408, 429 or 5xx until patience ended."""
+
+
+class DxrUnclear(DxrError):
+    """A submit was sent and no clear answer came: Data X-Ray may have accepted it."""
+
+
+class StreamCut(DxrError):
+    """A stream of files ended before its end, or stalled: what came of it is not the whole."""
 
 
 class LocalError(LakeflowJobMetaError):

@@ -369,6 +369,7 @@ class MetadataManager:
             problems=(*load.problems, *unread),
             unsettled=bool(unread),
             variables=given,
+            current=rows,
         )
         return whole, records
 

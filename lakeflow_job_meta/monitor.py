@@ -11,7 +11,7 @@ import contextlib
 import random
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.control.control_table import ControlTable
 from lakeflow_job_meta.control.events import Events
+from lakeflow_job_meta.control.loading import overlay
 from lakeflow_job_meta.control.records import Event, FileRecord
 from lakeflow_job_meta.errors import LakeflowJobMetaError, PlanError, UsageError
+from lakeflow_job_meta.metadata.rows import Row
 from lakeflow_job_meta.metadata_manager import MetadataManager
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.orchestrator import JobOrchestrator
@@ -93,6 +95,7 @@ class _Tick:
     yaml_changes: int = 0
     rows_loaded: int = 0
     table_changes: int = 0
+    load: Load | None = None
     compared: bool = False
     jobs_updated: list[JsonObject] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -279,6 +282,7 @@ class MetadataMonitor:
         self._listed = listed
 
     def _take(self, load: Load, tick: _Tick) -> None:
+        tick.load = load
         tick.yaml_changes = len(load.records)
         tick.rows_loaded = load.changed
         tick.notes += load.notes
@@ -322,7 +326,7 @@ class MetadataMonitor:
             return
         self._tried = version
         chosen = None if moved or compare else due
-        result = self._pass(chosen, compare=compare)
+        result = self._pass(chosen, compare=compare, rows=self._known_rows(version, tick.load))
         if result is None:  # a module that failed is gone by now
             chosen = None
             result = self._pass(None, compare=compare)
@@ -334,10 +338,22 @@ class MetadataMonitor:
             self._compared_at = tick.at
         self._settle(result, tick, moved=moved, whole=chosen is None)
 
-    def _pass(self, modules: Collection[str] | None, *, compare: bool) -> ApplyResult | None:
+    def _known_rows(self, version: int, load: Load | None) -> Sequence[Row] | None:
+        """The table's rows, if this tick's load knows them; None when they have to be read.
+
+        When one commit was made since the last pass, and the load made one, it was that one: what it read plus
+        what it wrote is what is there.
+        """
+        if load is None or not load.write or self._version is None or version != self._version + 1:
+            return None
+        return overlay(load.current, load)
+
+    def _pass(
+        self, modules: Collection[str] | None, *, compare: bool, rows: Sequence[Row] | None = None
+    ) -> ApplyResult | None:
         """Plan and apply; None when one of the modules is not known any more."""
         try:
-            plan = self._orchestrator.plan(modules=modules, compare=compare)
+            plan = self._orchestrator.plan(modules=modules, rows=rows, compare=compare)
         except PlanError:
             if modules is None:
                 raise

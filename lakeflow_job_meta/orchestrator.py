@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,7 @@ class JobOrchestrator:
         *,
         modules: Collection[str] | None = None,
         load: Load | None = None,
+        rows: Sequence[Row] | None = None,
         compare: bool = True,
         force: bool = False,
     ) -> Plan:
@@ -120,6 +121,7 @@ class JobOrchestrator:
         Args:
             modules: only these.
             load: files to overlay in memory, see `MetadataManager.overlay`.
+            rows: all rows of the control table, when they are known already; else they are read.
             compare: read the workspace also for modules whose metadata did not move, to find drift.
             force: lift the brake on mass retirement.
 
@@ -129,7 +131,7 @@ class JobOrchestrator:
             PlanError: one of `modules` is not known.
             WorkspaceError: the workspace cannot be read.
         """
-        rows = self._rows(load)
+        rows = self._rows(load) if rows is None else rows
         survey = Survey(
             control_table=self.control_table,
             workspace=self.workspace,
@@ -140,6 +142,7 @@ class JobOrchestrator:
             queries=self._queries,
             refused=load.problems if load is not None else (),
             modules=modules,
+            now=self.runtime.clock(),
         )
         rejected = _by_module(load.problems if load is not None else (), modules)
         unknown = sorted(set(modules or ()) - survey.known - set(rejected))

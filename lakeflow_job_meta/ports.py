@@ -7,10 +7,13 @@ of this package (`errors`).
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from datetime import date
+from typing import Any, BinaryIO, Literal, Protocol
 
+from lakeflow_job_meta.errors import VolumeError
 from lakeflow_job_meta.names import TableName
 
 JsonObject = dict[str, Any]
@@ -21,7 +24,7 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; `type` as Spark SQL writes it (`STRING`, `INT`, `BIGINT`, `BOOLEAN`, `TIMESTAMP`, ...)."""
+    """A column; `type` as Spark SQL writes it (`STRING`, `BIGINT`, `TIMESTAMP`, `ARRAY<STRING>`, ...)."""
 
     name: str
     type: str
@@ -30,18 +33,26 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableDefinition:
-    """A Delta table of ours: its name, columns in order, and a comment."""
+    """A Delta table of ours: its name, columns in order, a comment, and the columns that it is partitioned by.
+
+    Args:
+        location: path of an external table, or of one without a name; empty for a managed one.
+        registered: False for files at `location` that no catalog knows; `name` is then only formal.
+    """
 
     name: TableName
     columns: tuple[Column, ...]
     comment: str = ""
+    partitioned_by: tuple[str, ...] = ()
+    location: str = ""
+    registered: bool = True
 
 
 class Tables(Protocol):
     """SQL over Delta tables: a Spark session or a SQL warehouse.
 
     Values travel bound or staged, never spliced. Python values of a row: str, int, float, bool,
-    None, and aware datetimes for TIMESTAMP (returned in UTC).
+    None, aware datetimes for TIMESTAMP (returned in UTC), and lists of str for ARRAY<STRING>.
     """
 
     #: SQL statements sent so far.
@@ -90,6 +101,37 @@ class Tables(Protocol):
         """
         ...
 
+    def replace_partition(
+        self,
+        definition: TableDefinition,
+        folder: str,
+        *,
+        partition: date,
+        constants: Mapping[str, Any],
+        once: tuple[str, str] | None = None,
+    ) -> None:
+        """Replace one partition by the rows of Parquet files, in one commit; others are not touched.
+
+        Args:
+            definition: partitioned by one DATE column.
+            folder: of the files; a path that the engine reads (`/Volumes/...`, a cloud path).
+            partition: the value of the partition column.
+            constants: further columns with one value for all rows; the rest come from the files.
+            once: (key, order): of rows with one key only the one with the highest order is taken.
+
+        Raises:
+            CommitConflict: another writer won; nothing was written, repeat it if that is right.
+        """
+        ...
+
+    def partition_counts(self, definition: TableDefinition) -> list[tuple[date, int]]:
+        """(partition, rows) of a table partitioned by one DATE column, newest first; none when it is not there."""
+        ...
+
+    def file_counts(self, folder: str, key: str) -> tuple[int, int]:
+        """(rows, distinct values of `key`) of the Parquet files in a folder."""
+        ...
+
     def version(self, table: TableName) -> int:
         """The current version of the Delta table, one statement. Raises TableNotFound."""
         ...
@@ -118,6 +160,28 @@ class Volumes(Protocol):
         """
         ...
 
+    def walk(
+        self, path: str, unreadable: Callable[[str, VolumeError], None] | None = None
+    ) -> Iterator[FileInfo]:
+        """Every file below `path` as it is found, folder by folder; nothing but one folder is held.
+
+        Args:
+            unreadable: is told of a folder below `path` that cannot be listed, and the walk goes on;
+                None: it raises.
+
+        Raises:
+            VolumeError: `path` itself cannot be listed.
+        """
+        ...
+
+    def stat(self, path: str) -> FileInfo:
+        """The file as it is now; its time may be cut to whole seconds. Raises VolumeError."""
+        ...
+
+    def open(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """The file's bytes as a stream that is read forwards. Opening, and reading, raises VolumeError."""
+        ...
+
     def read(self, path: str) -> bytes:
         """The file's bytes. Raises VolumeError."""
         ...
@@ -126,8 +190,72 @@ class Volumes(Protocol):
         """Create or replace the file, its folders included. Raises VolumeError."""
         ...
 
+    def upload(self, path: str, source: BinaryIO) -> None:
+        """Create or replace the file from a stream, its folders included; memory does not grow with the file.
+
+        Readers see the old bytes or the new ones, never a part. Raises VolumeError; what reading `source`
+        raises comes through.
+        """
+        ...
+
     def delete(self, path: str) -> None:
         """Remove the file if it is there. Raises VolumeError."""
+        ...
+
+    def delete_folder(self, path: str) -> None:
+        """Remove the folder with all that is in it, if it is there. Raises VolumeError."""
+        ...
+
+
+# ---------------------------------------------------------------- secrets
+
+
+class Secrets(Protocol):
+    """Secrets of the workspace. A value never goes into a log, a table or an error."""
+
+    def get(self, scope: str, key: str) -> str:
+        """The secret's value. Raises WorkspaceError naming scope and key when it cannot be read."""
+        ...
+
+
+# ---------------------------------------------------------------- catalog
+
+
+class Catalog(Protocol):
+    """Unity Catalog: volumes, their tags and grants. Names are `catalog.schema.volume`, in lower case."""
+
+    def volume_exists(self, name: TableName) -> bool:
+        """Whether there is a volume of that name that the caller sees."""
+        ...
+
+    def create_volume(self, name: TableName, comment: str = "") -> bool:
+        """Make a managed volume; False when there is one already. Raises WorkspaceError."""
+        ...
+
+    def volume_tags(self, name: TableName) -> dict[str, str]:
+        """The volume's own tags."""
+        ...
+
+    def set_volume_tag(self, name: TableName, key: str, value: str) -> None:
+        """Set one tag of the volume, whether it has it already or not."""
+        ...
+
+    def delete_volume_tag(self, name: TableName, key: str) -> None:
+        """Take one tag off the volume; done when it is gone already."""
+        ...
+
+    def volume_grants(self, name: TableName) -> dict[str, frozenset[str]]:
+        """Privileges granted on the volume itself, by principal; inherited ones left out."""
+        ...
+
+    def change_volume_grants(
+        self,
+        name: TableName,
+        *,
+        add: Mapping[str, Iterable[str]],
+        remove: Mapping[str, Iterable[str]],
+    ) -> None:
+        """Grant and revoke privileges on the volume, by principal, in one call."""
         ...
 
 

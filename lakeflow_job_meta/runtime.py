@@ -19,7 +19,7 @@ from lakeflow_job_meta.control.control_table import settings_row
 from lakeflow_job_meta.errors import MetadataError, Place, Problem, TablesUnavailable, UsageError
 from lakeflow_job_meta.metadata.rows import SETTINGS_MODULE, SETTINGS_ROW, Row
 from lakeflow_job_meta.names import TableName
-from lakeflow_job_meta.ports import Tables, Volumes, Workspace
+from lakeflow_job_meta.ports import Catalog, Secrets, Tables, Volumes, Workspace
 from lakeflow_job_meta.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Runtime:
         flags: settings given by flag or argument, see `settings.SETTINGS`.
         environment: environment variables (default: the process's).
         profile: profile of the Databricks configuration file.
+        patience: seconds that one call is repeated for while the workspace does not answer; None: the
+            adapter's own, made for a monitor. A person waits less.
 
     Raises:
         UsageError: the table's name or a setting is wrong.
@@ -60,6 +62,7 @@ class Runtime:
         flags: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
         profile: str | None = None,
+        patience: float | None = None,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self.control_table = (
@@ -71,6 +74,7 @@ class Runtime:
         self._client = workspace_client
         self._warehouse_id = warehouse_id
         self._profile = profile
+        self._patience = patience
         self._flags = dict(flags or {})
         self.settings()  # wrong settings are reported before anything is done
 
@@ -107,10 +111,11 @@ class Runtime:
             return self._client
         from lakeflow_job_meta.adapters.databricks import workspace_client
 
-        if self.environment is os.environ:
-            return workspace_client(profile=self._profile)
-        host, token = (self.environment.get(name) for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN"))
-        return workspace_client(profile=self._profile, host=host, token=token)
+        given: dict[str, Any] = {"profile": self._profile, "retry_timeout_seconds": self._patience}
+        if self.environment is not os.environ:
+            given["host"] = self.environment.get("DATABRICKS_HOST")
+            given["token"] = self.environment.get("DATABRICKS_TOKEN")
+        return workspace_client(**given)
 
     @cached_property
     def tables(self) -> Tables:
@@ -172,6 +177,20 @@ class Runtime:
         from lakeflow_job_meta.adapters.files_volumes import FilesVolumes
 
         return FilesVolumes(lambda: self.client, local=FuseVolumes(None))
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The workspace's secrets. Raises WorkspaceError when there are no credentials."""
+        from lakeflow_job_meta.adapters.databricks_secrets import DatabricksSecrets
+
+        return DatabricksSecrets(self.client)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Unity Catalog's volumes, tags and grants. Raises WorkspaceError when there are no credentials."""
+        from lakeflow_job_meta.adapters.databricks import catalog
+
+        return catalog(self.client)
 
     @cached_property
     def workspace(self) -> Workspace:

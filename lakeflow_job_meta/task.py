@@ -151,6 +151,9 @@ def make_context(arguments: Arguments, runtime: Runtime) -> TaskContext:
         clock=runtime.clock,
         log=_log,
         parameters=arguments.further,
+        secrets=lambda: runtime.secrets,
+        environment=runtime.environment,
+        catalog=lambda: runtime.catalog,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lakeflow_job_meta.metadata.definition import ModuleDefinition, SourceDefinition
 from lakeflow_job_meta.names import TableName
-from lakeflow_job_meta.ports import Tables, Volumes, Workspace
+from lakeflow_job_meta.ports import Catalog, Secrets, Tables, Volumes, Workspace
 
 JsonObject = dict[str, Any]
 
@@ -24,6 +24,9 @@ class TaskContext:
         source: the task's own part of it.
         run_id: the job run, as `{{job.run_id}}` gives it; empty outside a run.
         parameters: further named parameters that the task was started with.
+        secrets: gives the workspace's secrets.
+        environment: the process's environment variables.
+        catalog: gives Unity Catalog's volumes, tags and grants.
         tables: SQL on the task's Spark.
         volumes: files below `/Volumes` and `/Workspace`.
         spark: gives the task's Spark session, for what the Tables port cannot do.
@@ -43,6 +46,9 @@ class TaskContext:
     clock: Callable[[], datetime]
     log: Callable[..., None]
     parameters: Mapping[str, str] = field(default_factory=dict)
+    secrets: Callable[[], Secrets] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    catalog: Callable[[], Catalog] | None = None
 
     @property
     def settings(self) -> JsonObject:

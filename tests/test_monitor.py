@@ -58,6 +58,8 @@ class World:
     log: list[Any] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
     on_plan: Callable[[], None] = lambda: None
+    on_load: Callable[[], None] = lambda: None
+    rows_given: list[Any] = field(default_factory=list)  # to each plan; None: it reads them
 
     def touch(self, access: str, *facts: Any) -> None:
         self.log.append((access, *facts) if facts else access)
@@ -123,6 +125,7 @@ class Manager:
         load = self._world.loads.pop(0) if self._world.loads else Load()
         if load.write:
             self._world.version += 1
+        self._world.on_load()
         return load
 
     def file_records(self) -> list[FileRecord]:
@@ -133,8 +136,11 @@ class Orchestrator:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def plan(self, *, modules: Collection[str] | None = None, compare: bool = True) -> Plan:
+    def plan(
+        self, *, modules: Collection[str] | None = None, rows: object = None, compare: bool = True
+    ) -> Plan:
         world = self._world
+        world.rows_given.append(rows)
         world.touch("plan", None if modules is None else tuple(sorted(modules)), compare)
         if modules is not None and set(modules) - {*world.modules, *world.jobs, *world.refused}:
             raise PlanError("no such module")
@@ -274,6 +280,35 @@ class TestTick:
         tick = settled.check_and_update()
         assert world.taken() == ["list", "load", "version", ("plan", None, False), ("write", "sales")]
         assert (tick["yaml_changes"], tick["rows_loaded"]) == (1, 1)
+
+    def test_rows_that_the_load_knows_are_not_read_again(
+        self, world: World, settled: MetadataMonitor
+    ) -> None:
+        """The load's commit is the only one since the last pass: what it read plus what it wrote is what is there."""
+        before, written = row("other"), row("sales")
+        world.files["a.yaml"] = 1
+        world.loads = [
+            Load((written,), (FileRecord("a.yaml", "x", 1, 1, "loaded"),), current=(before,)),
+            Load((written,), (FileRecord("a.yaml", "y", 1, 1, "loaded"),), current=(before, written)),
+        ]
+        settled.check_and_update()
+        assert world.rows_given[-1] == [before, written]
+        world.files["a.yaml"] = 2
+        settled.check_and_update()
+        assert world.rows_given[-1] == [before, written]
+
+    def test_rows_are_read_when_somebody_else_wrote_too(self, world: World, settled: MetadataMonitor) -> None:
+        """A row INSERTed while the file was loaded is not lost: the version moved by more than the load."""
+
+        def insert() -> None:
+            world.modules["inserted"], world.version = "v1", world.version + 1
+
+        world.files["a.yaml"] = 1
+        world.loads = [Load((row("sales"),), (FileRecord("a.yaml", "x", 1, 1, "loaded"),))]
+        world.on_load = insert
+        settled.check_and_update()
+        assert world.rows_given[-1] is None
+        assert world.jobs["inserted"] == "v1"
 
     def test_an_edit_during_a_pass_is_seen_by_the_next(self, world: World, settled: MetadataMonitor) -> None:
         """The version counts that was there before the rows were read."""

@@ -9,6 +9,7 @@ from databricks.sdk import WorkspaceClient
 from databricks.sdk.core import Config
 
 from lakeflow_job_meta.adapters.databricks_calls import Calls
+from lakeflow_job_meta.adapters.databricks_catalog import DatabricksCatalog
 from lakeflow_job_meta.adapters.databricks_jobs import DatabricksJobs
 from lakeflow_job_meta.adapters.databricks_permissions import DatabricksPermissions
 from lakeflow_job_meta.adapters.databricks_queries import DatabricksQueries
@@ -89,3 +90,8 @@ def connect(client: WorkspaceClient) -> Workspace:
         permissions=DatabricksPermissions(calls, identity.caller),
         count=count,
     )
+
+
+def catalog(client: WorkspaceClient) -> DatabricksCatalog:
+    """Unity Catalog as `client` reaches it. Asks nothing."""
+    return DatabricksCatalog(Calls(client, CallCount()))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import posixpath
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, BinaryIO
 
 from lakeflow_job_meta.errors import VolumeError
 from lakeflow_job_meta.ports import FileInfo, Volumes
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from databricks.sdk.service.files import DirectoryEntry, FilesAPI
 
 _MOUNT = "/Volumes"
+_BLOCK = 1024 * 1024
 
 
 class FilesVolumes:
@@ -45,6 +49,47 @@ class FilesVolumes:
             return [one]
         return sorted(self._walk(top, entries))
 
+    def walk(
+        self, path: str, unreadable: Callable[[str, VolumeError], None] | None = None
+    ) -> Iterator[FileInfo]:
+        if self._is_local(path):
+            yield from self._elsewhere(path).walk(path, unreadable)
+            return
+        top = path.rstrip("/")
+        try:
+            entries = self._entries(top)
+        except VolumeError as error:
+            one = self._file(top) if _is_no_folder(error) else None
+            if one is None:
+                raise
+            yield one
+            return
+        yield from self._walk(top, entries, unreadable)
+
+    def stat(self, path: str) -> FileInfo:
+        if self._is_local(path):
+            return self._elsewhere(path).stat(path)
+        with _edge("read", path):
+            found = self._files.get_metadata(path)
+        moment = parsedate_to_datetime(found.last_modified).timestamp() if found.last_modified else 0
+        return FileInfo(path, found.content_length or 0, int(moment * 1000))
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        if self._is_local(path):
+            with self._elsewhere(path).open(path) as file:
+                yield file
+            return
+        with _edge("read", path):
+            contents = self._files.download(path).contents
+            if contents is None:
+                yield io.BytesIO()
+                return
+            try:
+                yield contents
+            finally:
+                contents.close()
+
     def read(self, path: str) -> bytes:
         if self._is_local(path):
             return self._elsewhere(path).read(path)
@@ -71,6 +116,43 @@ class FilesVolumes:
             except NotFound:
                 return
 
+    def upload(self, path: str, source: BinaryIO) -> None:
+        if self._is_local(path):
+            self._elsewhere(path).upload(path, source)
+            return
+        # A file of this machine: the SDK reads what it sends twice when it repeats a part.
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(source, copy, _BLOCK)
+            copy.seek(0)
+            with _edge("write", path):
+                self._files.upload(path, copy, overwrite=True)
+
+    def delete_folder(self, path: str) -> None:
+        if self._is_local(path):
+            self._elsewhere(path).delete_folder(path)
+            return
+        from databricks.sdk.errors import NotFound
+
+        top = path.rstrip("/")
+        try:
+            with _edge("delete", top):
+                entries = list(self._files.list_directory_contents(top))
+        except VolumeError as error:
+            if isinstance(error.__cause__, NotFound):
+                return
+            raise
+        for entry in entries:
+            below = f"{top}/{entry.name}"
+            if entry.is_directory:
+                self.delete_folder(below)
+            else:
+                self.delete(below)
+        with _edge("delete", top):
+            try:
+                self._files.delete_directory(top)
+            except NotFound:
+                return
+
     @property
     def _files(self) -> FilesAPI:
         client = self._client() if callable(self._client) else self._client
@@ -90,16 +172,34 @@ class FilesVolumes:
             raise VolumeError(f"{path} is not below {_MOUNT}: only volumes are reached from here")
         return self._local
 
-    def _walk(self, top: str, entries: Sequence[DirectoryEntry]) -> Iterator[FileInfo]:
-        folders = [(top, entries)]
-        while folders:
-            folder, listed = folders.pop()
+    def _walk(
+        self,
+        top: str,
+        entries: Sequence[DirectoryEntry],
+        unreadable: Callable[[str, VolumeError], None] | None = None,
+    ) -> Iterator[FileInfo]:
+        folders: list[str] = []
+        folder, listed = top, entries
+        while True:
+            below: list[str] = []
             for entry in listed:
                 path = f"{folder}/{entry.name}"
                 if entry.is_directory:
-                    folders.append((path, self._entries(path)))
+                    below.append(path)
                 else:
                     yield _info(path, entry)
+            folders += reversed(below)
+            listed = ()
+            while folders and not listed:
+                folder = folders.pop()
+                try:
+                    listed = self._entries(folder)
+                except VolumeError as error:
+                    if unreadable is None:
+                        raise
+                    unreadable(folder, error)
+            if not listed:
+                return
 
     def _entries(self, folder: str) -> Sequence[DirectoryEntry]:
         with _edge("list", folder):

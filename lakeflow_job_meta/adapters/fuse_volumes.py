@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from lakeflow_job_meta.errors import VolumeError
 from lakeflow_job_meta.ports import FileInfo
 
 _MOUNT = "/Volumes"
+_BLOCK = 1024 * 1024
 
 
 class FuseVolumes:
@@ -32,7 +35,31 @@ class FuseVolumes:
             status = there.stat()
             if not stat.S_ISDIR(status.st_mode):
                 return [_info(path, status)]
-            return sorted(self._walk(there, path))
+            return sorted(self._walk(there, path, None))
+
+    def walk(
+        self, path: str, unreadable: Callable[[str, VolumeError], None] | None = None
+    ) -> Iterator[FileInfo]:
+        with _edge("list", path):
+            there = self._local(path)
+            status = there.stat()
+        if stat.S_ISDIR(status.st_mode):
+            yield from self._walk(there, path, unreadable)
+        else:
+            yield _info(path, status)
+
+    def stat(self, path: str) -> FileInfo:
+        with _edge("read", path):
+            status = self._local(path).stat()
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(path)
+            return _info(path, status)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        # Unbuffered: callers read in large blocks, and an error of a read is told as one of the path.
+        with _edge("read", path), self._local(path).open("rb", buffering=0) as file:
+            yield file
 
     def read(self, path: str) -> bytes:
         with _edge("read", path):
@@ -50,9 +77,38 @@ class FuseVolumes:
             finally:
                 partial.unlink(missing_ok=True)
 
+    def upload(self, path: str, source: BinaryIO) -> None:
+        with _edge("write", path):
+            there = self._local(path)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            partial = there.with_name(f".{uuid.uuid4().hex}.tmp")
+            target = partial.open("wb")
+        try:
+            with target:
+                while block := source.read(_BLOCK):
+                    with _edge("write", path):
+                        target.write(block)
+                with _edge("write", path):
+                    target.flush()
+                    os.fsync(target.fileno())
+            with _edge("write", path):
+                partial.replace(there)
+        finally:
+            partial.unlink(missing_ok=True)
+
     def delete(self, path: str) -> None:
         with _edge("delete", path):
             self._local(path).unlink(missing_ok=True)
+
+    def delete_folder(self, path: str) -> None:
+        with _edge("delete", path):
+            there = self._local(path)
+            if there == self._root or path.rstrip("/") in {"", _MOUNT}:
+                raise VolumeError(f"cannot delete {path}: it holds every volume")
+            try:
+                shutil.rmtree(there)
+            except FileNotFoundError:
+                return
 
     def _local(self, path: str) -> Path:
         """Where the path lies in the file system. Raises VolumeError when it leads out of the root."""
@@ -72,27 +128,41 @@ class FuseVolumes:
             )
         return there
 
-    def _walk(self, top: Path, shown: str) -> Sequence[FileInfo]:
+    def _walk(
+        self, top: Path, shown: str, unreadable: Callable[[str, VolumeError], None] | None
+    ) -> Iterator[FileInfo]:
         """Files below `top`; links are not followed into folders, nor out of the root."""
-        found: list[FileInfo] = []
         folders = [(top, shown.rstrip("/"))]
         while folders:
             folder, prefix = folders.pop()
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    path, there = f"{prefix}/{entry.name}", folder / entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append((there, path))
-                        continue
-                    if entry.is_symlink() and self._leads_out(there):
-                        continue
-                    try:
+            try:
+                with _edge("list", prefix), os.scandir(folder) as scan:
+                    entries = sorted(scan, key=lambda entry: entry.name)
+            except VolumeError as error:
+                if unreadable is None or folder == top:
+                    raise
+                unreadable(prefix, error)
+                continue
+            below: list[tuple[Path, str]] = []
+            for entry in entries:
+                path, there = f"{prefix}/{entry.name}", folder / entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    below.append((there, path))
+                    continue
+                if entry.is_symlink() and self._leads_out(there):
+                    continue
+                try:
+                    with _edge("list", path):
                         status = entry.stat()
-                    except FileNotFoundError:  # gone since the scan, or a link to nothing
-                        continue
-                    if stat.S_ISREG(status.st_mode):
-                        found.append(_info(path, status))
-        return found
+                except VolumeError as error:
+                    if not isinstance(error.__cause__, FileNotFoundError):
+                        if unreadable is None:
+                            raise
+                        unreadable(path, error)
+                    continue  # gone since the scan, or a link to nothing
+                if stat.S_ISREG(status.st_mode):
+                    yield _info(path, status)
+            folders += reversed(below)
 
     def _leads_out(self, link: Path) -> bool:
         if self._root is None or self._root not in link.parents:

@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.adapters import sql_text
@@ -57,8 +57,20 @@ class SparkTables:
             self._sql(f"CREATE SCHEMA IF NOT EXISTS {name}").collect()
 
     def create_table(self, definition: TableDefinition) -> None:
-        with self._edge(f"creating the table {definition.name}"):
-            self._sql(sql_text.create_table(definition)).collect()
+        with self._edge(f"creating the table {_called(definition)}"):
+            if definition.registered:
+                self._sql(sql_text.create_table(definition)).collect()
+            elif self._is_missing(definition):
+                empty = self._spark.createDataFrame([], _schema(definition.columns))
+                write = empty.write.format("delta").mode("append").partitionBy(*definition.partitioned_by)
+                write.save(definition.location)
+
+    def _is_missing(self, definition: TableDefinition) -> bool:
+        try:
+            self.query(f"SELECT 1 FROM {sql_text.target(definition)} LIMIT 0")
+        except TableNotFound:
+            return True
+        return False
 
     def append(self, definition: TableDefinition, rows: Sequence[Mapping[str, Any]]) -> None:
         sql_text.staged_columns(definition, rows)
@@ -92,6 +104,42 @@ class SparkTables:
                 )
                 self._sql(text).collect()
 
+    def replace_partition(
+        self,
+        definition: TableDefinition,
+        folder: str,
+        *,
+        partition: date,
+        constants: Mapping[str, Any],
+        once: tuple[str, str] | None = None,
+    ) -> None:
+        query = sql_text.from_files(
+            definition,
+            f"parquet.{quote_identifier(folder)}",
+            partition=partition,
+            constants={name: sql_text.constant(value) for name, value in constants.items()},
+            once=once,
+        )
+        with self._edge(f"replacing partition {partition} of {_called(definition)}"):
+            if definition.registered:
+                self._sql(sql_text.replace_partition(definition, partition, query)).collect()
+            else:
+                # Not every engine takes INSERT INTO delta.`path`; all write a path from a DataFrame.
+                [part] = definition.partitioned_by
+                write = self._sql(query).write.format("delta").mode("overwrite").partitionBy(part)
+                write.option("replaceWhere", f"{part} = '{partition.isoformat()}'").save(definition.location)
+
+    def partition_counts(self, definition: TableDefinition) -> list[tuple[date, int]]:
+        try:
+            rows = self.query(sql_text.partition_counts(definition))
+        except TableNotFound:
+            return []
+        return [(row["partition"], int(row["rows"])) for row in rows]
+
+    def file_counts(self, folder: str, key: str) -> tuple[int, int]:
+        [row] = self.query(sql_text.file_counts(f"parquet.{quote_identifier(folder)}", key))
+        return int(row["rows"]), int(row["keys"])
+
     def version(self, table: TableName) -> int:
         with self._edge(f"reading the version of {table}"):
             rows = self._sql(f"DESCRIBE HISTORY {table.quoted} LIMIT 1").collect()
@@ -110,9 +158,7 @@ class SparkTables:
     @contextmanager
     def _staged(self, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         """A temporary view of the rows, its quoted name; dropped afterwards."""
-        from pyspark.sql.types import StructField, StructType
-
-        schema = StructType([StructField(column.name, _spark_type(column.type), True) for column in columns])
+        schema = _schema(columns)
         data = [tuple(row.get(column.name) for column in columns) for row in rows]
         view = f"lakeflow_job_meta_{uuid.uuid4().hex}"
         try:
@@ -149,6 +195,10 @@ class SparkTables:
             raise classify(what, str(error), types=types, condition=condition) from error
 
 
+def _called(definition: TableDefinition) -> str:
+    return str(definition.name) if definition.registered else definition.location
+
+
 def _transport_errors() -> tuple[type[Exception], ...]:
     """What gRPC (Connect), py4j (classic) and sockets raise, as far as they are installed."""
     kinds: list[type[Exception]] = [ConnectionError]
@@ -167,6 +217,12 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(kinds)
 
 
+def _schema(columns: Sequence[Column]) -> Any:
+    from pyspark.sql.types import StructField, StructType
+
+    return StructType([StructField(column.name, _spark_type(column.type), True) for column in columns])
+
+
 def _spark_type(text: str) -> Any:
     from pyspark.sql import types
 
@@ -177,6 +233,8 @@ def _spark_type(text: str) -> Any:
         "DOUBLE": types.DoubleType,
         "BOOLEAN": types.BooleanType,
         "TIMESTAMP": types.TimestampType,
+        "DATE": types.DateType,
+        "ARRAY<STRING>": lambda: types.ArrayType(types.StringType()),
     }
     try:
         return kinds[text]()

@@ -51,6 +51,7 @@ _NOT_FOUND_CONDITIONS = (
     "DELTA_MISSING_DELTA_TABLE",
     "DELTA_PATH_DOES_NOT_EXIST",
     "NO_SUCH_TABLE",
+    "PATH_NOT_FOUND",
     "NO_SUCH_SCHEMA",
 )
 _UNAVAILABLE_CONDITIONS = (
@@ -69,7 +70,8 @@ _CONFLICT_TEXT = re.compile(
 )
 _NOT_FOUND_TEXT = re.compile(
     r"^(table|view|database|schema|catalog|namespace)( or view)? not found|"
-    r"\b(table|schema|database|catalog)\b[^\n]{0,300}\b(does not exist|cannot be found|not found)",
+    r"\b(table|schema|database|catalog)\b[^\n]{0,300}\b(does not exist|cannot be found|not found)|"
+    r"no commit files found in _delta_log",
     re.IGNORECASE,
 )
 _UNAVAILABLE_TEXT = re.compile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timezone
 from typing import Any
 
 from lakeflow_job_meta.errors import TablesError
@@ -12,7 +13,7 @@ from lakeflow_job_meta.ports import Column, TableDefinition
 
 #: Staged rows of one statement stay below this many bytes (Spark Connect messages: 128 MiB).
 BATCH_BYTES = 64 * 1024 * 1024
-_TYPE = re.compile(r"[A-Z]+(\([0-9]+(,[0-9]+)?\))?")
+_TYPE = re.compile(r"[A-Z]+(\([0-9]+(,[0-9]+)?\))?|ARRAY<STRING>")
 
 
 def quote_text(text: str) -> str:
@@ -32,7 +33,91 @@ def create_table(definition: TableDefinition) -> str:
     """CREATE TABLE IF NOT EXISTS for a Delta table."""
     columns = ", ".join(_column(column) for column in definition.columns)
     comment = f" COMMENT {quote_text(definition.comment)}" if definition.comment else ""
-    return f"CREATE TABLE IF NOT EXISTS {definition.name.quoted} ({columns}) USING DELTA{comment}"
+    parts = f" PARTITIONED BY ({_list(definition.partitioned_by)})" if definition.partitioned_by else ""
+    location = f" LOCATION {quote_text(definition.location)}" if definition.location else ""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {target(definition)} ({columns}) USING DELTA{parts}{location}{comment}"
+    )
+
+
+def target(definition: TableDefinition) -> str:
+    """What a statement calls the table: its name, or its files."""
+    if definition.registered:
+        return definition.name.quoted
+    return f"delta.{quote_identifier(definition.location)}"
+
+
+def from_files(
+    definition: TableDefinition,
+    files: str,
+    *,
+    partition: date,
+    constants: Mapping[str, str],
+    once: tuple[str, str] | None,
+) -> str:
+    """SELECT of the definition's columns from staged files, for one partition.
+
+    Args:
+        files: the relation of the files, as the engine writes it.
+        constants: SQL expressions by column.
+        once: (key, order), see `ports.Tables.replace_partition`.
+    """
+    [part] = definition.partitioned_by
+    given = {**constants, part: date_literal(partition)}
+    columns = ", ".join(
+        f"{given[column.name]} AS {quote_identifier(column.name)}"
+        if column.name in given
+        else quote_identifier(column.name)
+        for column in definition.columns
+    )
+    if once is None:
+        return f"SELECT {columns} FROM {files}"
+    key, order = (quote_identifier(name) for name in once)
+    # A join on the winners, since a window function would sort whole rows.
+    winners = f"SELECT max({order}) AS `winner` FROM {files} GROUP BY {key}"
+    return f"SELECT {columns} FROM {files} WHERE {order} IN (SELECT `winner` FROM ({winners}))"
+
+
+def replace_partition(definition: TableDefinition, partition: date, query: str) -> str:
+    """INSERT ... REPLACE WHERE of one partition."""
+    [part] = definition.partitioned_by
+    condition = f"{quote_identifier(part)} = {date_literal(partition)}"
+    return f"INSERT INTO {target(definition)} REPLACE WHERE {condition} {query}"
+
+
+def partition_counts(definition: TableDefinition) -> str:
+    """(partition, rows), newest first."""
+    part = quote_identifier(definition.partitioned_by[0])
+    return (
+        f"SELECT {part} AS `partition`, count(*) AS `rows` FROM {target(definition)} "
+        f"GROUP BY {part} ORDER BY {part} DESC"
+    )
+
+
+def file_counts(files: str, key: str) -> str:
+    """Rows, and distinct values of `key`, of staged files."""
+    return f"SELECT count(*) AS `rows`, count(DISTINCT {quote_identifier(key)}) AS `keys` FROM {files}"
+
+
+def date_literal(value: date) -> str:
+    """A DATE literal; made of digits only."""
+    return f"DATE'{value.year:04d}-{value.month:02d}-{value.day:02d}'"
+
+
+def constant(value: Any) -> str:
+    """A text, number, truth value, None or aware datetime as a literal. Raises TablesError for anything else."""
+    if value is None:
+        return "CAST(NULL AS STRING)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, datetime):
+        moment = value.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+        return f"TIMESTAMP'{moment}+00:00'"
+    if isinstance(value, str):
+        return quote_text(value)
+    raise TablesError(f"{value!r} cannot be written as a constant")
 
 
 def insert(definition: TableDefinition, source: str) -> str:
@@ -88,10 +173,13 @@ def staged_columns(definition: TableDefinition, rows: Sequence[Mapping[str, Any]
 
 
 def _weight(row: Mapping[str, Any]) -> int:
-    return sum(
-        len(value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else 16
-        for value in row.values()
-    )
+    return sum(map(_size, row.values()))
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    return 16 + sum(map(_size, value)) if isinstance(value, (list, tuple)) else 16
 
 
 def batches(

@@ -131,6 +131,36 @@ class WarehouseTables:
         for batch in sql_text.batches(rows, BATCH_BYTES, _weight):
             self._run(f"MERGE into {definition.name}", text, {"rows": _staged(batch)})
 
+    def replace_partition(
+        self,
+        definition: TableDefinition,
+        folder: str,
+        *,
+        partition: date,
+        constants: Mapping[str, Any],
+        once: tuple[str, str] | None = None,
+    ) -> None:
+        query = sql_text.from_files(
+            definition,
+            f"parquet.{quote_identifier(folder)}",
+            partition=partition,
+            constants={name: sql_text.constant(value) for name, value in constants.items()},
+            once=once,
+        )
+        what = f"replacing partition {partition} of {definition.name}"
+        self._run(what, sql_text.replace_partition(definition, partition, query))
+
+    def partition_counts(self, definition: TableDefinition) -> list[tuple[date, int]]:
+        try:
+            rows = self.query(sql_text.partition_counts(definition))
+        except TableNotFound:
+            return []
+        return [(row["partition"], int(row["rows"])) for row in rows]
+
+    def file_counts(self, folder: str, key: str) -> tuple[int, int]:
+        [row] = self.query(sql_text.file_counts(f"parquet.{quote_identifier(folder)}", key))
+        return int(row["rows"]), int(row["keys"])
+
     def version(self, table: TableName) -> int:
         response = self._run(f"reading the version of {table}", f"DESCRIBE HISTORY {table.quoted} LIMIT 1")
         names = [name for name, _, _ in _columns(response)]
@@ -336,6 +366,8 @@ def _value(kind: str, text: str | None) -> Any:
         return date.fromisoformat(text)
     if kind == "TIMESTAMP":
         return _timestamp(text)
+    if kind == "ARRAY":
+        return json.loads(text)
     return text
 
 

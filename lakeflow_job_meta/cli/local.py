@@ -147,6 +147,43 @@ def stop(directory: Path) -> None:
     click.echo(f"{directory}: {'stopped' if process.stop(directory) else 'was not up'}")
 
 
+@local.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="HTTP port; 0: any that is free.")
+@click.option(
+    "--rules",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="YAML with further annotators, labels, extractors, categories and redactors; may be repeated.",
+)
+@click.option(
+    "--faults",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="YAML or JSON with the knobs: how it behaves and misbehaves.",
+)
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder that keeps jobs and files; without it they are gone with the process.",
+)
+def dxr(port: int, rules: tuple[Path, ...], faults: Path | None, state: Path | None) -> None:
+    """Serve the Data X-Ray simulator alone, in the foreground; prints the variables to connect with.
+
+    It classifies what it is sent. An embedded workspace has one of its own that starts when it is used.
+    """
+    from lakeflow_job_meta.local.dxr import serving
+
+    serving.serve(
+        port,
+        folder=state,
+        rules=rules,
+        faults=faults,
+        on_ready=lambda variables: _export(variables, json=False),
+    )
+
+
 def statements(script: str) -> list[str]:
     """The statements of a script, without their semicolons."""
     from lakeflow_job_meta.tasks.sql_script import split

@@ -47,7 +47,7 @@ def monitor(
     from lakeflow_job_meta.monitor import MetadataMonitor
 
     configure_log()
-    with session(given) as opened:
+    with session(given, patient=True) as opened:
         watching = MetadataMonitor(given.table, check_interval_seconds, volume_path, runtime=opened.runtime)
         last = watching.run_continuous(max_iterations, on_tick=_print_line if given.json else None)
     failed = max_iterations is not None and not watching.stopped and last.get("errors")

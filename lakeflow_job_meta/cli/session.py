@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from lakeflow_job_meta.runtime import Runtime
 
 
+#: Seconds that a command repeats a call to a workspace that does not answer, while somebody looks on.
+PATIENCE = 20
+
+
 class Session:
     """The services for one call of a command.
 
@@ -27,12 +31,16 @@ class Session:
         opened: what is closed with the session.
         create: make the schema and the control table when they are missing (`--local` only; a table
             in a real workspace is made by `load` and `apply` alone).
+        patience: seconds that a call is repeated for; None: as long as a monitor does.
     """
 
-    def __init__(self, given: Given, opened: ExitStack, *, create: bool = False) -> None:
+    def __init__(
+        self, given: Given, opened: ExitStack, *, create: bool, patience: float | None
+    ) -> None:
         self.given = given
         self.opened = opened
         self._create = create
+        self._patience = patience
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -44,7 +52,11 @@ class Session:
         settings.resolve(given.flags, os.environ)  # a wrong one is told before anything is started
         if given.local is None:
             connected = runtime.connect(
-                table, warehouse_id=given.warehouse_id, flags=given.flags, profile=given.profile
+                table,
+                warehouse_id=given.warehouse_id,
+                flags=given.flags,
+                profile=given.profile,
+                patience=self._patience,
             )
             self.opened.callback(_stop_active, connected)
             return connected
@@ -71,10 +83,10 @@ class Session:
 
 
 @contextmanager
-def session(given: Given, *, create: bool = False) -> Iterator[Session]:
+def session(given: Given, *, create: bool = False, patient: bool = False) -> Iterator[Session]:
     """A Session; what it opened is closed at the end, its Spark session included."""
     with ExitStack() as opened:
-        yield Session(given, opened, create=create)
+        yield Session(given, opened, create=create, patience=None if patient else PATIENCE)
 
 
 def enter_local(folder: Path) -> None:
@@ -91,7 +103,11 @@ def enter_local(folder: Path) -> None:
         name for name in os.environ if name.startswith(("DATABRICKS_", "ARM_", "GOOGLE_CREDENTIALS"))
     ]:
         del os.environ[name]
-    os.environ.update(up.environment())
+    variables = up.environment()
+    if os.environ.get("DXR_BASE_URL"):
+        # A Data X-Ray that was chosen stays chosen.
+        variables = {name: value for name, value in variables.items() if not name.startswith("DXR_")}
+    os.environ.update(variables)
 
 
 @contextmanager

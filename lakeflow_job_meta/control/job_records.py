@@ -100,21 +100,31 @@ class JobRecords:
             update=[],
         )
 
-    def claim(self, modules: Iterable[str], token: str, seconds: float) -> dict[str, JobRecord]:
+    def claim(
+        self, modules: Iterable[str], token: str, seconds: float, *, over: Collection[str] | None = None
+    ) -> dict[str, JobRecord]:
         """Take the modules that nobody holds, for `seconds`; returns the records that are ours now.
 
         Claiming again with the same token renews. Two writers that inserted one key at once made
         two rows (Databricks does not detect that conflict): a module is ours only if every row of
         it carries our token, else our rows of it are released.
+
+        Args:
+            over: claims that are taken over once they expired: those that the caller knew of when it
+                decided. What their writers may have done, it has looked for. None: any.
         """
         wanted = sorted(set(modules))
         if not wanted:
             return {}
         until = self._clock() + timedelta(seconds=seconds)
-        free = (
-            f"{_mine(token)} OR t.`claim` IS NULL OR t.`claim` = '' OR t.`claimed_until` IS NULL "
-            f"OR t.`claimed_until` < s.`claimed_until` - INTERVAL {max(1, round(seconds))} SECOND"
+        expired = (
+            "(t.`claimed_until` IS NULL OR "
+            f"t.`claimed_until` < s.`claimed_until` - INTERVAL {max(1, round(seconds))} SECOND)"
         )
+        if over is not None:
+            known = " OR ".join(_mine(one) for one in sorted(set(over)))
+            expired = f"({known}) AND {expired}" if known else "false"
+        free = f"{_mine(token)} OR t.`claim` IS NULL OR t.`claim` = '' OR ({expired})"
         self._table.merge(
             [{"module_name": module, "claim": token, "claimed_until": until} for module in wanted],
             keys=["module_name"],

@@ -38,6 +38,7 @@ class Load:
         notes: what people should know, no errors: the brake held.
         unsettled: a file could not be read: the next look must not take the same listing for done.
         variables: the values for `${var.NAME}` that the files were read with.
+        current: the control table's rows that were read for it.
     """
 
     write: tuple[Row, ...] = ()
@@ -46,6 +47,7 @@ class Load:
     notes: tuple[str, ...] = ()
     unsettled: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
+    current: Sequence[Row] = field(default=(), repr=False)
 
     @property
     def changed(self) -> int:

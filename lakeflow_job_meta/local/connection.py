@@ -23,6 +23,8 @@ class Connection:
         spark_remote: Spark Connect URL, with the token; empty when the workspace runs without Spark.
         pid: the process.
         directory: the workspace's folder.
+        dxr_url: `http://127.0.0.1:PORT` of its Data X-Ray simulator, which starts when it is used.
+        dxr_token: the simulator's bearer token; not shown by repr.
     """
 
     host: str
@@ -30,9 +32,11 @@ class Connection:
     spark_remote: str = field(repr=False)
     pid: int
     directory: str
+    dxr_url: str = ""
+    dxr_token: str = field(default="", repr=False)
 
     def environment(self) -> dict[str, str]:
-        """Variables with which the databricks-sdk and Spark reach this workspace."""
+        """Variables with which the databricks-sdk, Spark and clients of Data X-Ray reach this workspace."""
         variables = {
             "DATABRICKS_HOST": self.host,
             "DATABRICKS_TOKEN": self.token,
@@ -40,6 +44,12 @@ class Connection:
         }
         if self.spark_remote:
             variables["SPARK_REMOTE"] = self.spark_remote
+        if self.dxr_url:
+            variables |= {
+                "DXR_BASE_URL": self.dxr_url,
+                "DXR_BEARER_TOKEN": self.dxr_token,
+                "DXR_API_KEY": self.dxr_token,
+            }
         return variables
 
     def ask(self, method: str, path: str, body: Any = None, seconds: float = 5.0) -> dict[str, Any]:
@@ -87,6 +97,8 @@ def recorded(folder: Folder) -> Connection | None:
             spark_remote=str(data["spark_remote"]),
             pid=int(data["pid"]),
             directory=str(folder.root),
+            dxr_url=str(data.get("dxr_url", "")),
+            dxr_token=str(data.get("dxr_token", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -221,16 +221,16 @@ class FaultsMiddleware:
         if rule.get("delay_ms"):
             await asyncio.sleep(rule["delay_ms"] / 1000)
         if rule.get("reset") == "before":
-            await _abort(scope)
+            await abort(scope)
         elif rule.get("reset") == "after":
-            await self._carry_out(scope, receive, _nowhere)
-            await _abort(scope)
+            await self._carry_out(scope, receive, nowhere)
+            await abort(scope)
         elif rule.get("hang"):
-            await self._carry_out(scope, receive, _nowhere)
-            await _until_gone(receive, float(rule.get("hang_seconds", 3600)))
-            await _abort(scope)
+            await self._carry_out(scope, receive, nowhere)
+            await until_gone(receive, float(rule.get("hang_seconds", 3600)))
+            await abort(scope)
         elif rule.get("html") or "status" in rule:
-            await _read_all(receive)
+            await read_all(receive)
             await _refusal(rule)(scope, receive, send)
         else:
             await self._carry_out(scope, receive, send)
@@ -265,18 +265,18 @@ def _refusal(rule: Json) -> ASGIApp:
     return answer(body, status, headers)
 
 
-async def _nowhere(message: Message) -> None:
+async def nowhere(message: Message) -> None:
     """A `send` whose response nobody gets."""
 
 
-async def _read_all(receive: Receive) -> None:
+async def read_all(receive: Receive) -> None:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect" or not message.get("more_body"):
             return
 
 
-async def _until_gone(receive: Receive, seconds: float) -> None:
+async def until_gone(receive: Receive, seconds: float) -> None:
     async def gone() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -287,7 +287,7 @@ async def _until_gone(receive: Receive, seconds: float) -> None:
         return
 
 
-async def _abort(scope: Scope) -> None:
+async def abort(scope: Scope) -> None:
     """Ends the connection with a reset (RST), as a broken network does."""
     transport = scope.get(TRANSPORT)
     if transport is None:

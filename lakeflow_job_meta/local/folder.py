@@ -63,6 +63,11 @@ class Folder:
         return self.private / "runs"
 
     @property
+    def dxr(self) -> Path:
+        """State of the Data X-Ray simulator."""
+        return self.private / "dxr"
+
+    @property
     def warehouse(self) -> Path:
         return self.root / "warehouse"
 

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from lakeflow_job_meta import __version__
 from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.connection import Connection
+from lakeflow_job_meta.local.dxr.child import Child
 from lakeflow_job_meta.local.faults import TRANSPORT, Faults
 from lakeflow_job_meta.local.folder import Folder
 from lakeflow_job_meta.local.lock import ServerLock
@@ -80,6 +81,7 @@ class Host:
         self._spark: SparkService | None = None
         self._sql: SparkSql | None = None
         self._runs: RunEngine | None = None
+        self._dxr: Child | None = None
 
     def run(self, on_ready: Callable[[Connection], None] | None = None) -> None:
         """Serves until a signal, `/local/shutdown` or idleness; call it in the main thread.
@@ -115,7 +117,10 @@ class Host:
         jobs, vault = Jobs(database), Secrets(database)
         try:
             remote = self._start_spark(memory, token, catalogs)
-            connection = Connection(host, token, remote, os.getpid(), str(self._folder.root))
+            dxr = self._open_dxr(memory)
+            connection = Connection(
+                host, token, remote, os.getpid(), str(self._folder.root), dxr.url, dxr.token
+            )
             self._start_runs(database, jobs, vault, connection)
             app = build(
                 self._folder,
@@ -139,6 +144,8 @@ class Host:
             listener.close()
             if self._runs is not None:
                 self._runs.stop()
+            if self._dxr is not None:
+                self._dxr.stop()
             if self._sql is not None:
                 self._sql.close()
             if self._spark is not None:
@@ -157,6 +164,12 @@ class Host:
         memory.remember("spark_port", self._spark.port)
         self._sql = SparkSql(self._spark.remote)
         return self._spark.remote
+
+    def _open_dxr(self, memory: _Memory) -> Child:
+        listener = _listen(0, memory.number("dxr_port"))
+        memory.remember("dxr_port", listener.getsockname()[1])
+        self._dxr = Child(self._folder.dxr, listener, self._activity.touch)
+        return self._dxr
 
     def _start_runs(self, database: Database, jobs: Jobs, vault: Secrets, connection: Connection) -> None:
         if not self._with_runs:
@@ -181,8 +194,12 @@ class Host:
                     "port": listener.getsockname()[1],
                     "token": connection.token,
                     "spark_remote": connection.spark_remote,
+                    "dxr_url": connection.dxr_url,
+                    "dxr_token": connection.dxr_token,
                 }
             )
+            if self._dxr is not None:
+                self._dxr.watch()
             log.info("ready: %s, process %s", connection.host, connection.pid)
             if on_ready is not None:
                 on_ready(connection)

@@ -233,7 +233,7 @@ def _spawn(folder: Folder, arguments: list[str]) -> subprocess.Popen[bytes]:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("DATABRICKS_", "SPARK_", "LAKEFLOW_JOB_META_"))
+        if not name.startswith(("DATABRICKS_", "DXR_", "SPARK_", "LAKEFLOW_JOB_META_"))
     }
     root = str(Path(__file__).resolve().parents[2])
     if not _is_installed(root):

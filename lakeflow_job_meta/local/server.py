@@ -73,6 +73,10 @@ class Activity:
         self._active -= 1
         self.last = self._clock()
 
+    def touch(self) -> None:
+        """The workspace was used otherwise than by a call; from any thread."""
+        self.last = self._clock()
+
     def idle_for(self) -> float:
         """Seconds since the last call ended; 0 while one is under way."""
         return 0.0 if self._active else self._clock() - self.last

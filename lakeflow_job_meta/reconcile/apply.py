@@ -6,10 +6,11 @@ before and after a create, so that nothing is made twice. A failure is its own m
 
 from __future__ import annotations
 
+import queue
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,7 @@ from lakeflow_job_meta.names import TableName, digest
 from lakeflow_job_meta.ports import Workspace
 from lakeflow_job_meta.reconcile.actions import Action, ActionKind, ActionResult
 from lakeflow_job_meta.reconcile.creation import create_job, create_query
+from lakeflow_job_meta.reconcile.hold import Hold
 from lakeflow_job_meta.reconcile.observe import Sought, observe_jobs
 from lakeflow_job_meta.reconcile.state import Work
 from lakeflow_job_meta.settings import Settings
@@ -37,6 +39,8 @@ BATCH = 200
 BATCHES = 10
 #: The error of a module whose turn did not come before the writer was told to stop.
 STOPPED = "not begun: told to stop"
+#: Work on a module begins only while this share of its claim's time is left.
+SHARE_LEFT = 1 / 3
 _DONE: Mapping[ActionKind, str] = {
     "create": "created",
     "update": "updated",
@@ -56,7 +60,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Done:
-    """One module's work so far; what was done is kept even when the rest fails."""
+    """One module's work so far; what was done is kept even when the rest fails.
+
+    Args:
+        lost: our claim ran out before it was begun.
+    """
 
     action: Action
     record: JobRecord
@@ -66,6 +74,7 @@ class _Done:
     forgotten: list[tuple[str, str]] = field(default_factory=list)
     healed: list[int] = field(default_factory=list)
     error: str = ""
+    lost: bool = False
 
 
 class Applier:
@@ -102,7 +111,6 @@ class Applier:
         self._sleep = sleep
         self._job_ids = dict(job_ids or {})
         self._stopped = stopped
-        self._token = str(uuid.uuid4())
 
     def run(self, actions: Sequence[Action], progress: Progress | None = None) -> Outcome:
         """Carry out the work of these actions; those without work are done already."""
@@ -120,28 +128,39 @@ class Applier:
         return outcome
 
     def _batch(self, batch: Sequence[Action], outcome: Outcome, progress: Progress | None) -> None:
-        held = self._records.claim(
-            [action.module for action in batch], self._token, self._settings["claim_seconds"]
-        )
-        sound = [
-            action for action in batch if action.module in held and _unmoved(action.work, held[action.module])
-        ]
-        existing = self._existing(sound)
-        mine = [action for action in sound if action.module not in existing]
-        contested = {action.module for action in batch} - {action.module for action in mine}
-        outcome.contested |= contested
-        done = list(self._carry_out_all(mine, outcome, progress))
+        hold = Hold(self._records, self._settings["claim_seconds"], self._clock)
+        seen = {a.work.before.claim for a in batch if a.work.before is not None and a.work.before.claim}
+        held = hold.take([action.module for action in batch], seen)
+        done: list[_Done] = []
+        try:
+            sound = [a for a in batch if a.module in held and _unmoved(a.work, held[a.module])]
+            existing = self._existing(sound)
+            mine = [action for action in sound if action.module not in existing]
+            with closing(self._carry_out_all(mine, hold, done)) as outcomes:
+                for one in outcomes:
+                    self._report(one, outcome, progress)
+        finally:  # whatever ended it: what was done is recorded, the rest is free for others
+            self._keep(done, hold)
+            hold.release(set(held) - {one.action.module for one in done})
+        outcome.contested |= {action.module for action in batch} - set(outcome.results)
+        self._events.append([event for one in done for event in self._told(one)])
+
+    def _keep(self, done: Sequence[_Done], hold: Hold) -> None:
         made = [record for one in done for record in one.queries]
         forgotten = [key for one in done for key in one.forgotten]
         if made:
             self._queries.save(made)
         if forgotten:
             self._queries.forget(forgotten)
-        if done:
-            self._records.save([one.record for one in done], self._token)
-        if contested & set(held):
-            self._records.release(contested & set(held), self._token)
-        self._events.append([event for one in done for event in self._told(one)])
+        hold.save([one.record for one in done])
+
+    def _report(self, done: _Done, outcome: Outcome, progress: Progress | None) -> None:
+        if done.job_id is not None and not done.error:
+            self._job_ids[done.action.module] = done.job_id
+        result = ActionResult(done.action, done.job_id, done.run_id, done.error)
+        outcome.results[done.action.module] = result
+        if progress is not None:
+            progress(result)
 
     def _existing(self, actions: Iterable[Action]) -> set[str]:
         """Modules whose job is to be created, but is there: made by a writer that died, or just now."""
@@ -166,29 +185,53 @@ class Applier:
         return {module for module, one in seen.items() if one.job is not None}
 
     def _carry_out_all(
-        self, actions: Sequence[Action], outcome: Outcome, progress: Progress | None
-    ) -> Iterator[_Done]:
-        with ThreadPoolExecutor(max_workers=self._settings["parallel_calls"]) as pool:
-            for one in pool.map(self._carry_out, actions):
-                if one.job_id is not None and not one.error:
-                    self._job_ids[one.action.module] = one.job_id
-                result = ActionResult(one.action, one.job_id, one.run_id, one.error)
-                outcome.results[one.action.module] = result
-                if progress is not None:
-                    progress(result)
-                yield one
+        self, actions: Sequence[Action], hold: Hold, done: list[_Done]
+    ) -> Generator[_Done, None, None]:
+        """Each action's outcome as it comes; meanwhile the claim is kept from running out.
 
-    def _carry_out(self, action: Action) -> _Done:
+        Args:
+            done: gets what was done, whatever ends this; modules whose claim was lost are not in it.
+        """
+        ended: queue.SimpleQueue[Future[_Done]] = queue.SimpleQueue()
+        waiting = {action.module for action in actions}
+        bugs: list[BaseException] = []
+        with ThreadPoolExecutor(max_workers=self._settings["parallel_calls"]) as pool:
+            by_future = {pool.submit(self._carry_out, action, hold): action.module for action in actions}
+            for future in by_future:
+                future.add_done_callback(ended.put)
+            try:
+                while waiting:
+                    came = _next(ended, hold.interval)
+                    if came is not None:
+                        waiting.discard(by_future[came])
+                        error = came.exception()
+                        if error is not None:
+                            bugs.append(error)
+                        elif not came.result().lost:
+                            done.append(came.result())
+                            yield done[-1]
+                    hold.renew(waiting)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+                left = [one for one, module in by_future.items() if module in waiting and not one.cancelled()]
+                done += [one.result() for one in left if one.exception() is None and not one.result().lost]
+        if bugs:  # an error that is none of ours ends the pass, once the other modules had their turn
+            raise bugs[0]
+
+    def _carry_out(self, action: Action, hold: Hold) -> _Done:
         work: Work = action.work
         done = _Done(action, work.record, job_id=work.job_id if not work.delete else None)
         if self._stopped():
             done.record, done.error = work.before or JobRecord(action.module), STOPPED
             return done
+        if not hold.lasts(action.module, SHARE_LEFT):
+            done.lost = True
+            return done
         if not work.touches_workspace:
             done.record = replace(work.record, applied=self._applied(work, {}) or work.record.applied)
             return done
         try:
-            self._workspace_calls(action, work, done)
+            self._workspace_calls(action, work, done, hold)
         except WorkspaceError as error:
             done.error = str(error)
             former = work.before or JobRecord(action.module)
@@ -201,7 +244,7 @@ class Applier:
             )
         return done
 
-    def _workspace_calls(self, action: Action, work: Work, done: _Done) -> None:
+    def _workspace_calls(self, action: Action, work: Work, done: _Done, hold: Hold) -> None:
         jobs, permissions = self._workspace.jobs, self._workspace.permissions
         query_ids = self._write_queries(action.module, work, done)
         if work.delete:
@@ -217,7 +260,12 @@ class Applier:
                 )
             if settings is not None and work.job_id is None:
                 created = create_job(
-                    self._workspace, self._control_table, action.module, settings, self._sleep
+                    self._workspace,
+                    self._control_table,
+                    action.module,
+                    settings,
+                    self._sleep,
+                    held=lambda: hold.lasts(action.module),
                 )
                 done.job_id, done.healed = created.job_id, list(created.healed)
             elif settings is not None:
@@ -233,7 +281,8 @@ class Applier:
                 applied_at=now,
             )
         for row in work.dropped_queries:
-            self._workspace.queries.delete(row.query_id)
+            if row.query_id:
+                self._workspace.queries.delete(row.query_id)
             done.forgotten.append((row.module_name, row.source_id))
         if work.start_run and done.job_id is not None:
             token = digest(
@@ -315,13 +364,19 @@ class Applier:
             )
 
 
+def _next(ended: queue.SimpleQueue[Future[_Done]], seconds: float) -> Future[_Done] | None:
+    try:
+        return ended.get(timeout=seconds)
+    except queue.Empty:
+        return None
+
+
 def _unmoved(work: Work, held: JobRecord) -> bool:
-    """Whether the record is still what the decision rests on."""
+    """Whether the record is still what the decision rests on; a failed try of another writer moves it too."""
     before = work.before or JobRecord(held.module_name)
-    return (before.job_id, before.spec_hash, before.rows_hash) == (
-        held.job_id,
-        held.spec_hash,
-        held.rows_hash,
+    return all(
+        getattr(before, name) == getattr(held, name)
+        for name in ("job_id", "spec_hash", "rows_hash", "status", "error", "applied_at")
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lakeflow_job_meta.errors import UnclearOutcome
+from lakeflow_job_meta.errors import UnclearOutcome, WorkspaceError
 from lakeflow_job_meta.jobs.queries import read_query_tags
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.ports import Workspace
@@ -35,15 +35,23 @@ class Created:
 
 
 def create_job(
-    workspace: Workspace, control_table: TableName, module: str, settings: JsonObject, sleep: Sleep
+    workspace: Workspace,
+    control_table: TableName,
+    module: str,
+    settings: JsonObject,
+    sleep: Sleep,
+    held: Callable[[], bool] = lambda: True,
 ) -> Created:
     """Create the module's job, exactly one.
 
     The caller holds the module's claim and has seen that it has no job.
 
+    Args:
+        held: whether the claim still holds. When it is over, another writer may be making the job.
+
     Raises:
         UnclearOutcome: after ATTEMPTS creates without a clear answer; the next pass looks it up.
-        WorkspaceError: the platform refused.
+        WorkspaceError: the platform refused, or another writer made the job meanwhile.
     """
 
     def look() -> Seen:
@@ -59,8 +67,12 @@ def create_job(
             unclear = error
             found = _look_patiently(look, sleep)
             if found.job is not None:
-                return Created(found.job.job_id, _heal(workspace, found))
+                return Created(found.job.job_id, _heal(workspace, found) if held() else ())
+            if not held():
+                break
         else:
+            if not held():
+                return _yield(workspace, look(), job_id)
             return Created(job_id) if attempt == 0 else _settle(workspace, look(), job_id)
     assert unclear is not None
     raise unclear
@@ -81,6 +93,18 @@ def _settle(workspace: Workspace, found: Seen, job_id: int) -> Created:
     if found.job is None:
         return Created(job_id)
     return Created(found.job.job_id, _heal(workspace, found))
+
+
+def _yield(workspace: Workspace, found: Seen, job_id: int) -> Created:
+    """The claim ran out during the create: the job of whoever holds it now stands, ours goes."""
+    others = {job for job in (found.job.job_id if found.job else job_id, *found.duplicates) if job != job_id}
+    if not others:
+        return Created(job_id)
+    if not workspace.jobs.runs(job_id, limit=1):
+        workspace.jobs.delete(job_id)
+    raise WorkspaceError(
+        f"job {min(others)} was made by another writer while this one was held up: plan again to see it"
+    )
 
 
 def _heal(workspace: Workspace, found: Seen) -> tuple[int, ...]:

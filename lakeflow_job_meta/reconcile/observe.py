@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lakeflow_job_meta.control.records import QueryRecord
+from lakeflow_job_meta.errors import PermissionDenied
 from lakeflow_job_meta.names import MODULE_TAG, TABLE_TAG, TableName, module_tag, read_module_tag, table_tag
 from lakeflow_job_meta.ports import ObjectKind, RemoteJob, RemoteQuery, Workspace
 
@@ -39,11 +40,13 @@ class Seen:
         job: the recorded one, else the one with the lowest id; None when there is none.
         duplicates: ids of further jobs with the module's tags.
         stripped: the recorded job exists but lost our tags; it is not ours to touch.
+        hidden: why the recorded job may not be read: deleted, or out of our reach. Nobody can tell.
     """
 
     job: RemoteJob | None = None
     duplicates: tuple[int, ...] = ()
     stripped: int | None = None
+    hidden: str = ""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Owned:
 
     by_module: dict[str, dict[int, RemoteJob]] = field(default_factory=dict)
     others: set[int] = field(default_factory=set)
+    hidden: dict[int, str] = field(default_factory=dict)
 
     def add(self, job: RemoteJob, table: str) -> None:
         tag = read_module_tag(job.tags.get(MODULE_TAG, ""))
@@ -63,7 +67,8 @@ class Owned:
     def seen(self, module: str, sought: Sought) -> Seen:
         jobs = self.by_module.get(module_tag(module), {})
         if not jobs:
-            return Seen(stripped=sought.job_id if sought.job_id in self.others else None)
+            stripped = sought.job_id if sought.job_id in self.others else None
+            return Seen(stripped=stripped, hidden=self.hidden.get(sought.job_id or 0, ""))
         chosen = sought.job_id if sought.job_id in jobs else min(jobs)
         return Seen(jobs[chosen], tuple(sorted(set(jobs) - {chosen})))
 
@@ -85,20 +90,33 @@ def observe_jobs(
     table = table_tag(control_table)
     owned = Owned()
     single = not everything and len(sought) <= SINGLE_READS
+    if not single and (sought or everything):
+        for job in workspace.jobs.list():
+            owned.add(job, table)
+    # Also after a listing: a job that we may not see any more is not listed, and yet is there.
+    ids = {one.job_id for m, one in sought.items() if one.job_id is not None and owned.seen(m, one) == Seen()}
+    for job_id, found in _parallel(lambda job_id: _get(workspace, job_id), ids, parallel).items():
+        if isinstance(found, str):
+            owned.hidden[job_id] = found
+        elif found is not None:
+            owned.add(found, table)
     if single:
-        ids = {one.job_id for one in sought.values() if one.job_id is not None}
-        for job in _parallel(workspace.jobs.get, ids, parallel).values():
-            if job is not None:
-                owned.add(job, table)
         missing = {m: s for m, s in sought.items() if owned.seen(m, s) == Seen()}
         names = {name for one in missing.values() for name in one.names}
         for jobs in _parallel(lambda name: list(workspace.jobs.list(name=name)), names, parallel).values():
             for job in jobs:
                 owned.add(job, table)
-    elif sought or everything:
-        for job in workspace.jobs.list():
-            owned.add(job, table)
     return {module: owned.seen(module, one) for module, one in sought.items()}, owned
+
+
+def _get(workspace: Workspace, job_id: int) -> RemoteJob | str | None:
+    """The job; None when there is none; the reason when it may not be read (a deleted job may answer 403)."""
+    try:
+        return workspace.jobs.get(job_id)
+    except PermissionDenied as error:
+        if error.status != 403:
+            raise
+        return str(error)
 
 
 def observe_queries(

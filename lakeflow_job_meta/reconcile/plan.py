@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from lakeflow_job_meta.control.records import JobRecord
+from lakeflow_job_meta.control.records import JobRecord, QueryRecord
 from lakeflow_job_meta.errors import Problem
 from lakeflow_job_meta.jobs.desired import DesiredJob
 from lakeflow_job_meta.jobs.references import resolve
@@ -103,14 +103,20 @@ def _refuse(state: ModuleState) -> Action:
     former = state.record or JobRecord(state.module)
     after = replace(former, status="refused", error=error)
     only_in_a_file = state.record is None and not state.rows_hash
-    work = None if only_in_a_file or _same(after, former) else Work(after)
+    work = None if only_in_a_file or _saved(state, after) else Work(after)
     return _action(state, "refused", (), [str(problem) for problem in state.problems], work)
 
 
-def _same(one: JobRecord, other: JobRecord | None) -> bool:
-    """Whether nothing but claim and time differs."""
-    return other is not None and one == replace(
-        other, claim=one.claim, claimed_until=one.claimed_until, applied_at=one.applied_at
+def _saved(state: ModuleState, record: JobRecord) -> bool:
+    """Whether `_jobs` has this record already, but for claim and time; what a dead writer held is given back."""
+    before = state.record
+    return (
+        before is not None
+        and not state.abandoned
+        and record
+        == replace(
+            before, claim=record.claim, claimed_until=record.claimed_until, applied_at=record.applied_at
+        )
     )
 
 
@@ -127,7 +133,11 @@ def _retire(state: ModuleState, settings: Settings) -> Action:
             status="deleted" if former.status == "deleted" else "retired",
             job_id=None if state.observed else former.job_id,
         )
-        return _action(state, "unchanged", (), ["retired"], None if _same(after, former) else Work(after))
+        unused = _unused(state) if state.observed else ()
+        if unused:
+            reasons = ["no active source is left", "its job is gone already, its queries are not"]
+            return _action(state, "retire", _dropped(unused), reasons, Work(after, dropped_queries=unused))
+        return _action(state, "unchanged", (), ["retired"], None if _saved(state, after) else Work(after))
     reason = "no active source is left"
     if settings.for_module("retire", state.options) == "delete":
         after = replace(
@@ -139,6 +149,7 @@ def _retire(state: ModuleState, settings: Settings) -> Action:
         )
     target, former_pause_status = retired(state.module, actual.settings, former.former_pause_status)
     changes = diff(actual.settings, target)
+    unused = _unused(state)
     after = replace(
         seen,
         job_id=actual.job_id,
@@ -146,14 +157,36 @@ def _retire(state: ModuleState, settings: Settings) -> Action:
         former_pause_status=former_pause_status,
         job_name=str(actual.settings.get("name") or former.job_name),
     )
-    if not changes:
-        return _action(state, "unchanged", (), ["retired"], None if _same(after, former) else Work(after))
+    if not changes and not unused:
+        return _action(state, "unchanged", (), ["retired"], None if _saved(state, after) else Work(after))
     if is_retired(actual):
         drift = settings.for_module("drift", state.options)
-        if drift != "enforce":
-            return _action(state, "unchanged", (), ["retired", *_left(changes, drift)], None)
-        changes = [replace(change, drift=True) for change in changes]
-    return _action(state, "retire", changes, [reason], Work(after, job_id=actual.job_id, settings=target))
+        if drift != "enforce" and not unused:
+            reasons = ["retired", *_left(changes, drift)]
+            return _action(state, "unchanged", (), reasons, None if _saved(state, after) else Work(after))
+        changes = [replace(change, drift=True) for change in changes] if drift == "enforce" else []
+    work = Work(after, job_id=actual.job_id, settings=target if changes else None, dropped_queries=unused)
+    return _action(state, "retire", [*changes, *_dropped(unused)], [reason], work)
+
+
+def _unused(state: ModuleState) -> tuple[QueryRecord, ...]:
+    """Saved queries that the job, if there is one, has no task for: left by a writer that died or failed."""
+    used = set(_query_ids(state.actual.settings)) if state.actual is not None else set()
+    return tuple(row for row in state.query_records if row.query_id and row.query_id not in used)
+
+
+def _query_ids(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if value.get("query_id"):
+            yield str(value["query_id"])
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _query_ids(inner)
+
+
+def _dropped(rows: Iterable[QueryRecord]) -> list[Change]:
+    return [Change(f"queries[{row.source_id}]", row.query_id, None) for row in rows]
 
 
 def _after(state: ModuleState, desired: DesiredJob) -> JobRecord:
@@ -241,6 +274,8 @@ def _keep(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action
         written = {change.path for change in job_changes}
         left = [c for c in diff(current, with_pause(wanted, wanted, status)) if c.path not in written]
     changes = [*job_changes, *attachments.changes, *_configuration(record, desired)]
+    # A writer that died after its write, before its record and its run: the token makes it one run.
+    unrecorded = record is not None and record.spec_hash != desired.spec_hash
     work = Work(
         record=_after(state, desired),
         job_id=actual.job_id if actual else record.job_id if record else None,
@@ -250,13 +285,15 @@ def _keep(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action
         permissions=attachments.permissions,
         dropped_queries=attachments.dropped,
         start_run=bool(settings.for_module("run_on_change", state.options))
-        and any(not c.drift for c in changes),
+        and (unrecorded or any(not c.drift for c in changes)),
         requires=desired.requires,
     )
     reasons = _left([*left, *attachments.left], drift) if drift == "report" else []
     if changes or attachments.queries:
         return _action(state, "revive" if reviving else "update", changes, reasons, work)
-    saved = _same(work.record, record) and applied == wanted
+    if work.start_run:
+        return _action(state, "update", (), ["what was written last has not been run yet", *reasons], work)
+    saved = _saved(state, work.record) and applied == wanted
     return _action(state, "unchanged", (), reasons, None if saved else work)
 
 

@@ -30,6 +30,7 @@ class ModuleState:
         query_records: its rows of `_queries`.
         queries: saved queries by id; None when not read.
         job_ids: job ids of other modules that its settings may refer to.
+        abandoned: a writer died while it held the module: its claim ran out and was never given back.
     """
 
     module: str
@@ -47,6 +48,7 @@ class ModuleState:
     job_ids: Mapping[str, int] = field(default_factory=dict)
     rows_hash: str = ""
     context_hash: str = ""
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

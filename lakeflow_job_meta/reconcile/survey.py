@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from lakeflow_job_meta.control.query_records import QueryRecords
 from lakeflow_job_meta.control.records import JobRecord, QueryRecord
 from lakeflow_job_meta.errors import MetadataError, Place, Problem
-from lakeflow_job_meta.jobs.desired import DesiredJob, DesiredQuery
-from lakeflow_job_meta.jobs.queries import query_owner, read_query_tags
+from lakeflow_job_meta.jobs.desired import DesiredJob
 from lakeflow_job_meta.jobs.render import render
 from lakeflow_job_meta.metadata.build import define
 from lakeflow_job_meta.metadata.definition import ModuleDefinition
@@ -32,6 +32,7 @@ from lakeflow_job_meta.reconcile.observe import (
     observe_queries,
 )
 from lakeflow_job_meta.reconcile.plan import decide
+from lakeflow_job_meta.reconcile.recovery import recovered
 from lakeflow_job_meta.reconcile.safety import brake
 from lakeflow_job_meta.reconcile.state import ModuleState
 from lakeflow_job_meta.settings import Settings
@@ -74,6 +75,7 @@ class Survey:
         queries: `_queries`.
         refused: problems of modules that metadata files were refused for; their rows are last good.
         modules: only these, None for all.
+        now: aware; claims that ran out before it were left by writers that died.
     """
 
     def __init__(
@@ -88,8 +90,10 @@ class Survey:
         queries: QueryRecords,
         refused: Iterable[Problem] = (),
         modules: Collection[str] | None = None,
+        now: datetime,
     ) -> None:
         self._control_table = control_table
+        self._now = now
         self._workspace = workspace
         self._settings = settings
         self._records = records
@@ -118,7 +122,9 @@ class Survey:
         chosen = sorted(self.known if self._modules is None else self.known & set(self._modules))
         judged = {module: self._judge(module) for module in chosen}
         self._cross_check(judged)
-        looked_at = [one for one in judged.values() if compare or not one.settled]
+        looked_at = [
+            one for one in judged.values() if compare or not one.settled or self._is_abandoned(one.record)
+        ]
         everything = compare and self._modules is None
         seen, owned = self._look_for_jobs(looked_at, everything)
         states = self._states(looked_at, seen, compare)
@@ -244,7 +250,7 @@ class Survey:
         self, looked_at: Sequence[_Judged], seen: Mapping[str, Seen], compare: bool
     ) -> dict[str, ModuleState]:
         parallel = self._settings["parallel_calls"]
-        recorded = self._query_records(looked_at)
+        recorded = self._query_records(looked_at, seen)
         queries = None
         if compare:
             queries = observe_queries(
@@ -278,7 +284,7 @@ class Survey:
             states[one.module] = ModuleState(
                 module=one.module,
                 desired=one.desired,
-                problems=one.problems or self._stripped(one, found),
+                problems=one.problems or self._out_of_reach(one, found),
                 options=one.options,
                 record=one.record,
                 actual=found.job,
@@ -290,52 +296,70 @@ class Survey:
                 job_ids=job_ids,
                 rows_hash=one.rows_hash,
                 context_hash=self._context,
+                abandoned=self._is_abandoned(one.record),
             )
         return states
 
-    def _stripped(self, one: _Judged, found: Seen) -> tuple[Problem, ...]:
-        if found.stripped is None:
+    def _out_of_reach(self, one: _Judged, found: Seen) -> tuple[Problem, ...]:
+        """Why the job that is recorded is not ours to touch, if so."""
+        if found.stripped is not None:
+            message = (
+                f"job {found.stripped} lost its tags {TABLE_TAG} (tags.{TABLE_TAG}: absent) in the workspace, so it is "
+                "not touched: put both tags back, or delete the job to have it made anew"
+            )
+        elif found.hidden and one.record is not None:
+            records = self._control_table.companion("jobs")
+            message = (
+                f"{found.hidden} Nothing is done, lest there be two: give us CAN_MANAGE on it, or, if job "
+                f"{one.record.job_id} was deleted, remove its row from {records} to have it made anew"
+            )
+        else:
             return ()
-        message = (
-            f"job {found.stripped} lost its tags {TABLE_TAG} (tags.{TABLE_TAG}: absent) in the workspace, so it is not "
-            "touched: put both tags back, or delete the job to have it made anew"
-        )
         return (Problem(message, Place(str(self._control_table), key=one.module), module=one.module),)
 
-    def _query_records(self, looked_at: Sequence[_Judged]) -> dict[str, list[QueryRecord]]:
+    def _query_records(
+        self, looked_at: Sequence[_Judged], seen: Mapping[str, Seen]
+    ) -> Mapping[str, Sequence[QueryRecord]]:
         """Rows of `_queries` by module; a query whose row was lost is found by its tags."""
+        doubtful = {one.module for one in looked_at if self._is_doubtful(one, seen)}
         wanting = [
             one
             for one in looked_at
-            if (one.desired is not None and one.desired.queries) or _had_queries(one.record)
+            if (one.desired is not None and one.desired.queries)
+            or _had_queries(one.record)
+            or one.module in doubtful
         ]
         found: dict[str, list[QueryRecord]] = {}
         if not wanting:
             return found
         for row in self._queries.all([one.module for one in wanting]):
             found.setdefault(row.module_name, []).append(row)
-        lost = [
-            (one.module, query)
+        wanted = {
+            one.module: [query.source_id for query in one.desired.queries] if one.desired else []
             for one in wanting
-            if one.desired is not None and one.record is not None
-            for query in one.desired.queries
-            if not any(row.source_id == query.source_id and row.query_id for row in found.get(one.module, []))
-        ]
+        }
+        lost = {
+            one.module: wanted[one.module]
+            for one in wanting
+            if one.module in doubtful
+            or (one.record is not None and set(wanted[one.module]) - _made(found.get(one.module, ())))
+        }
         if lost:
-            self._recover(lost, found)
+            found |= recovered(self._control_table, self._workspace.queries.list(), found, lost)
         return found
 
-    def _recover(self, lost: Sequence[tuple[str, DesiredQuery]], found: dict[str, list[QueryRecord]]) -> None:
-        owners = {
-            query_owner(self._control_table, module, query.source_id): (module, query)
-            for module, query in lost
-        }
-        for remote in self._workspace.queries.list():
-            owner = read_query_tags(remote.settings.get("tags"))
-            if owner in owners and not remote.trashed:
-                module, query = owners[owner]
-                rows = [row for row in found.get(module, []) if row.source_id != query.source_id]
-                found[module] = [*rows, QueryRecord(module, query.source_id, remote.query_id)]
+    def _is_doubtful(self, one: _Judged, seen: Mapping[str, Seen]) -> bool:
+        """Whether there may be queries that no record tells of: a writer died, or the records were lost."""
+        if one.record is None:
+            return one.module in seen and seen[one.module].job is not None
+        return bool(one.record.claim)
+
+    def _is_abandoned(self, record: JobRecord | None) -> bool:
+        return bool(
+            record is not None
+            and record.claim
+            and (record.claimed_until is None or record.claimed_until < self._now)
+        )
 
     def _unclaimed(self, owned: Owned) -> list[str]:
         """Jobs with this table's tag whose module neither rows nor records know."""
@@ -363,3 +387,7 @@ def _options(record: JobRecord | None) -> Mapping[str, Any]:
 
 def _had_queries(record: JobRecord | None) -> bool:
     return bool(record is not None and record.definition and record.definition.get("open"))
+
+
+def _made(rows: Iterable[QueryRecord]) -> set[str]:
+    return {row.source_id for row in rows if row.query_id}

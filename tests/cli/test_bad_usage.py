@@ -54,7 +54,7 @@ def test_wrong_credentials(cli: Cli) -> None:
 
 def test_nobody_answers(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host where nothing listens: what to check, after the waiting that the SDK does."""
-    monkeypatch.setattr("lakeflow_job_meta.adapters.databricks.RETRY_SECONDS", 1)
+    monkeypatch.setattr("lakeflow_job_meta.cli.session.PATIENCE", 1)
     monkeypatch.setattr("lakeflow_job_meta.adapters.databricks.PROBE_RETRY_SECONDS", 1)
     nobody = {"DATABRICKS_HOST": "http://127.0.0.1:9", "DATABRICKS_TOKEN": "x"}
     done = cli.here("plan", "--control-table", "c.s.t", "--warehouse-id", "abc", **nobody)

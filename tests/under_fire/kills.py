@@ -64,12 +64,19 @@ class Module:
     wanted: bool = True
 
     def as_yaml(self, name: str) -> JsonObject:
-        notebook = {"task_type": "notebook", "notebook_path": "/Workspace/a", "timeout_seconds": self.revision + 1}
+        notebook = {
+            "task_type": "notebook",
+            "notebook_path": "/Workspace/a",
+            "timeout_seconds": self.revision + 1,
+        }
         sources = [
             {"source_id": "a", "source_type": "n", "execution_order": 1, "transformation_config": notebook}
         ]
         if self.query:
-            sql = {"task_type": "sql_query", "sql_task": {"warehouse_id": "w", "sql_query": f"SELECT {self.query}"}}
+            sql = {
+                "task_type": "sql_query",
+                "sql_task": {"warehouse_id": "w", "sql_query": f"SELECT {self.query}"},
+            }
             sources.append(
                 {"source_id": "q", "source_type": "sql", "execution_order": 2, "transformation_config": sql}
             )
@@ -177,7 +184,14 @@ class World:
         self.write()
 
     def command(self, kind: str = "") -> list[str]:
-        shared = ["--control-table", str(self.table), "--local", self.connection.directory, "--format", "json"]
+        shared = [
+            "--control-table",
+            str(self.table),
+            "--local",
+            self.connection.directory,
+            "--format",
+            "json",
+        ]
         shared += ["--claim-seconds", str(CLAIM_SECONDS), "--retire", self.retire]
         if (kind or self.kind) == "apply":
             yaml = ["--yaml", str(self.folder)] if self.kind == "apply" else []
@@ -207,7 +221,9 @@ class World:
             self.modules[name].revision += 1
         for name in some(0.04):
             module = self.modules[name]
-            module.query = 0 if module.query and self.chance.random() < 0.5 else self.chance.randrange(1, 10**6)
+            module.query = (
+                0 if module.query and self.chance.random() < 0.5 else self.chance.randrange(1, 10**6)
+            )
         for name in some(0.03):
             self.modules[name].wanted = not self.modules[name].wanted
         self.modules[f"n{len(self.modules):03}"] = Module(query=self.chance.choice((0, 1)))
@@ -247,13 +263,26 @@ class World:
                 found.setdefault(owner, []).append(query)
         return found
 
-    def recorded(self) -> dict[str, int | None]:
-        """Job ids by module as `_jobs` has them."""
-        statement = f"SELECT module_name, job_id FROM {self.table.companion('jobs').quoted}"
+    def select(self, statement: str) -> list[list[str | None]]:
         body = {"statement": statement, "warehouse_id": "local", "wait_timeout": "30s"}
         answer = self.connection.ask("POST", "/api/2.0/sql/statements", body, seconds=60)
-        rows = (answer.get("result") or {}).get("data_array") or []
+        return (answer.get("result") or {}).get("data_array") or []
+
+    def recorded(self) -> dict[str | None, int | None]:
+        """Job ids by module as `_jobs` has them."""
+        rows = self.select(f"SELECT module_name, job_id FROM {self.table.companion('jobs').quoted}")
         return {module: None if job_id is None else int(job_id) for module, job_id in rows}
+
+    def history(self, module: str) -> str:
+        """All that the tables know of a module, for people."""
+        where = f"WHERE module_name = '{module}'"
+        jobs, events = self.table.companion("jobs").quoted, self.table.companion("events").quoted
+        columns = "module_name, job_id, status, error, rows_hash, claim, claimed_until, applied_at"
+        rows = self.select(f"SELECT {columns} FROM {jobs} {where}")
+        rows += self.select(f"SELECT source_id, is_active FROM {self.table.quoted} {where}")
+        rows += self.select(f"SELECT * FROM {self.table.companion('queries').quoted} {where}")
+        rows += self.select(f"SELECT * FROM {events} {where} ORDER BY at")
+        return "".join(f"\n      {row}" for row in rows)
 
     def forget(self) -> None:
         """Delete the world's jobs and queries, so that the next world's listings are short."""
@@ -261,7 +290,8 @@ class World:
         with ThreadPoolExecutor(4) as pool:
             list(
                 pool.map(
-                    lambda job_id: self.connection.ask("POST", "/api/2.2/jobs/delete", {"job_id": job_id}), ids
+                    lambda job_id: self.connection.ask("POST", "/api/2.2/jobs/delete", {"job_id": job_id}),
+                    ids,
                 )
             )
         for held in self.queries().values():
@@ -282,7 +312,9 @@ class World:
             tag = read_module_tag(kept[0]["settings"]["tags"][MODULE_TAG]) if kept else None
             if tag is None or tag.retired:
                 figures.accidents += 1
-                figures.tell(f"{self.table}: job {before[module]} of {module} was {'retired' if tag else 'deleted'}")
+                figures.tell(
+                    f"{self.table}: job {before[module]} of {module} was {'retired' if tag else 'deleted'}"
+                )
 
     def check_converged(self, figures: Figures) -> dict[str, int]:
         """One of each, nothing unknown, everything as wanted; returns job ids of live modules."""
@@ -293,11 +325,16 @@ class World:
         for tag, held in jobs.items():
             if len(held) > 1:
                 figures.duplicates += len(held) - 1
-                figures.tell(f"{self.table}: jobs {[job['job_id'] for job in held]} are all {names.get(tag, tag)}")
+                figures.tell(
+                    f"{self.table}: jobs {[job['job_id'] for job in held]} are all {names.get(tag, tag)}"
+                )
             for job in held:
                 if recorded.get(names.get(tag, "")) != job["job_id"]:
                     figures.orphans += 1
-                    figures.tell(f"{self.table}: job {job['job_id']} of {names.get(tag, tag)} is in no record")
+                    history = self.history(names.get(tag, ""))
+                    figures.tell(
+                        f"{self.table}: job {job['job_id']} of {names.get(tag, tag)} is in no record{history}"
+                    )
                 used |= {
                     task["sql_task"]["query"]["query_id"]
                     for task in job["settings"].get("tasks") or []
@@ -306,17 +343,20 @@ class World:
         for owner, found in queries.items():
             if len(found) > 1:
                 figures.duplicates += len(found) - 1
-                figures.tell(f"{self.table}: queries {[query['id'] for query in found]} are all of {owner.module}")
+                figures.tell(
+                    f"{self.table}: queries {[query['id'] for query in found]} are all of {owner.module}"
+                )
             unused = [query["id"] for query in found if query["id"] not in used]
             if unused and len(found) == 1:
                 figures.orphans += 1
-                figures.tell(f"{self.table}: no job uses query {unused[0]} of {owner.module}")
+                history = self.history(names.get(owner.module, ""))
+                figures.tell(f"{self.table}: no job uses query {unused[0]} of {owner.module}{history}")
         for name, module in self.modules.items():
             held = jobs.get(module_tag(name), [])
             wrong = self._wrong(name, module, held[0] if held else None, queries)
             if wrong:
                 figures.wrong += 1
-                figures.tell(f"{self.table}: {name}: {wrong}")
+                figures.tell(f"{self.table}: {name}: {wrong}{self.history(name)}")
             if module.wanted and held:
                 live[name] = held[0]["job_id"]
         return live
@@ -425,7 +465,9 @@ class Drive:
                 )
                 return
         self.figures.unconverged += 1
-        self.figures.tell(f"{world.table}: still not idle after {MOST_PASSES} passes: {ended.out[-2000:]} {ended.err}")
+        self.figures.tell(
+            f"{world.table}: still not idle after {MOST_PASSES} passes: {ended.out[-2000:]} {ended.err}"
+        )
 
     def _pass(self, world: World) -> Ended:
         return self._start(world).end()
@@ -463,7 +505,9 @@ def _imports() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.under_fire.kills", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.under_fire.kills", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--jobs", type=int, default=200, help="modules of each control table")

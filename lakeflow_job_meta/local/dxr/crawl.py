@@ -103,19 +103,20 @@ class Crawlers:
         fails = self._fails(job, knobs)
         crawled = False
         looks = self._store.polls(job.number)
-        for state, wait in _script(knobs):
+        for state in _script(knobs):
             if state in TERMINAL:
                 fails = state == "FAILED"
                 break
             self._store.set_state(job.number, state)
             if state == CRAWL:
-                self._crawl(job, knobs, fails)
+                if not self._crawl(job, knobs, fails):
+                    return
                 crawled = True
-            if not self._wait(job, wait, looks):
+            if not self._wait(job, state, looks):
                 return
             looks = self._store.polls(job.number)
-        if not crawled:
-            self._crawl(job, knobs, fails)
+        if not crawled and not self._crawl(job, knobs, fails):
+            return
         self._store.forget_received(job.number)
         self._store.end_job(
             job.number, "FAILED" if fails else "FINISHED", knobs.error_message if fails else None
@@ -129,18 +130,19 @@ class Crawlers:
         share = int.from_bytes(hashlib.sha256(b"%d" % job.number).digest()[:4], "big") / 2**32
         return share < knobs.fail_rate
 
-    def _wait(self, job: Job, wait: Wait, looks: int) -> bool:
-        """Waits until a state is over; False when the process ends first."""
+    def _wait(self, job: Job, state: str, looks: int) -> bool:
+        """Waits until a state is over, by the knobs as they are then; False when the process ends first."""
         began = self._store.clock()
-        while not wait.is_over(self._store.clock() - began, self._looks(job, wait) - looks):
+        while True:
+            wait = _script(self._knobs()).get(state, Wait(0, None))
+            seen = 0 if wait.polls is None else self._store.polls(job.number) - looks
+            if wait.is_over(self._store.clock() - began, seen):
+                return True
             if self._stopping.wait(TICK):
                 return False
-        return True
 
-    def _looks(self, job: Job, wait: Wait) -> int:
-        return 0 if wait.polls is None else self._store.polls(job.number)
-
-    def _crawl(self, job: Job, knobs: Knobs, fails: bool) -> None:
+    def _crawl(self, job: Job, knobs: Knobs, fails: bool) -> bool:
+        """Classifies a job's files; False when the process ends first, the rest is done by the next one."""
         scan_id = self._store.start_scan(job.number)
         rows = self._store.received(job.number)
         if fails:
@@ -148,7 +150,8 @@ class Crawlers:
         found: list[tuple[int, Document]] = []
         for row in rows:
             if self._stopping.is_set():
-                break
+                self._store.index(scan_id, found)
+                return False
             if _is_lost(row["name"], knobs):
                 continue
             path = self._store.content_path(row["file_id"])
@@ -160,16 +163,20 @@ class Crawlers:
                 self._store.index(scan_id, found)
                 found = []
         self._store.index(scan_id, found)
+        return True
 
 
-def _script(knobs: Knobs) -> list[tuple[str, Wait]]:
-    entries = []
-    for entry in knobs.state_script:
-        if isinstance(entry, dict):
-            entries.append((entry["state"], Wait.of(entry.get("wait", 0))))
-        else:
-            entries.append((entry[0], Wait.of(entry[1])))
-    return entries
+def _script(knobs: Knobs) -> dict[str, Wait]:
+    entries = (
+        (entry["state"], entry.get("wait", 0)) if isinstance(entry, dict) else entry
+        for entry in knobs.state_script
+    )
+    return {state: Wait.of(wait) for state, wait in entries}
+
+
+def first_state(knobs: Knobs) -> str:
+    """The state in which a submit leaves a job."""
+    return next(iter(_script(knobs)))
 
 
 def _is_lost(name: str, knobs: Knobs) -> bool:

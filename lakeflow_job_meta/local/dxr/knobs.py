@@ -225,5 +225,5 @@ class Wait:
     def is_over(self, elapsed: float, looks: int) -> bool:
         """Whether so many seconds or looks are enough."""
         if self.polls is not None:
-            return looks > self.polls
+            return looks >= self.polls
         return self.seconds is not None and elapsed >= self.seconds

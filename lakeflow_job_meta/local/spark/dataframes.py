@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.local.spark import delta, plans
-from lakeflow_job_meta.local.spark.context import Mention
 from lakeflow_job_meta.local.spark.errors import Refused, already_exists, table_not_found, unsupported
 from lakeflow_job_meta.local.spark.literals import identifier
 from lakeflow_job_meta.local.spark.registry import Relation as Entry
 from lakeflow_job_meta.local.spark.statements import tables
 from lakeflow_job_meta.local.spark.statements.statement import Statement
+from lakeflow_job_meta.local.spark.told import Mention
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import Command
@@ -92,6 +92,7 @@ class Writes:
                 if replacing:
                     await tables.save(self._statement, command, existing)
                     session.registry.put(existing)
+                    session.told.made(parts)
                     return
                 if _evolves(write.options):
                     await tables.relax(session, write.input)
@@ -104,6 +105,7 @@ class Writes:
                     write.mode = WriteOperation.SAVE_MODE_ERROR_IF_EXISTS
                 await tables.save(self._statement, command, entry)
             session.registry.put(entry)
+            session.told.made(parts)
 
     def _new(self, name: tuple[str, str, str], path: str | None) -> Entry:
         locations = self._session.registry.locations

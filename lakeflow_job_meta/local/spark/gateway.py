@@ -18,7 +18,7 @@ import grpc
 
 from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.spark import answers, plans, rewrite
-from lakeflow_job_meta.local.spark.context import Mention, Session
+from lakeflow_job_meta.local.spark.context import Session
 from lakeflow_job_meta.local.spark.dataframes import Writes
 from lakeflow_job_meta.local.spark.errors import Refused, unsupported
 from lakeflow_job_meta.local.spark.literals import bind, literal
@@ -26,6 +26,7 @@ from lakeflow_job_meta.local.spark.registry import Registry
 from lakeflow_job_meta.local.spark.sail import SESSION_SECONDS
 from lakeflow_job_meta.local.spark.statements.statement import Locks, Statement
 from lakeflow_job_meta.local.spark.statements.views import reads
+from lakeflow_job_meta.local.spark.told import Mention
 from lakeflow_job_meta.local.spark.upstream import OPTIONS, SERVICE, Metadata, SailError, Upstream
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Gateway:
 
     def server(self) -> grpc.aio.Server:
         """The server with this service, not yet listening."""
-        server = grpc.aio.server(options=OPTIONS)
+        # Otherwise two gateways could share a port, and clients would meet one or the other.
+        server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", 0)))
         handlers: dict[str, Any] = {
             "ExecutePlan": grpc.unary_stream_rpc_method_handler(self._execute_plan),
             "AnalyzePlan": grpc.unary_unary_rpc_method_handler(self._analyze_plan),
@@ -171,13 +173,13 @@ class Gateway:
         if session.is_temporary((view.name,)) and view.replace:
             found = plans.parts(request.plan)
             if any(reads(mention, view.name) for mention in plans.mentions(session, found)):
-                plans.rename(found, view.name, session.hide_temporary(view.name))
+                plans.rename(found, view.name, session.told.hide_temporary(view.name))
         mentions = await self._prepare_plan(session, request.plan, may_change=True)
         own = self._own_request(session)
         own.plan.CopyFrom(request.plan)
         await self._upstream.execute(own)
         own.plan.command.create_dataframe_view.replace = True
-        session.keep_temporary(view.name, mentions, plan=own.plan)
+        session.told.keep_temporary(view.name, mentions, plan=own.plan)
         return answers.responses(session.id, request.operation_id, None)
 
     async def _prepare_plan(self, session: Session, plan: Any, *, may_change: bool) -> list[Mention]:

@@ -30,6 +30,7 @@ class Word:
         start: offset of its first character.
         end: offset behind its last character.
         quoted: a name between backticks.
+        doubled: in a string, the offsets of quotes that were doubled (`'it''s'`).
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Word:
     start: int
     end: int
     quoted: bool = False
+    doubled: tuple[int, ...] = ()
 
     @property
     def keyword(self) -> str:
@@ -89,7 +91,7 @@ def _words(sql: str) -> tuple[Word, ...]:
         if first == "`":
             found.append(Word("name", token.text, token.start, end, quoted=True))
         elif first in "'\"" or (len(raw) > 2 and raw[1] in "'\"" and first in "rRxXbBnN"):
-            found.append(Word("string", token.text, token.start, end))
+            _add_string(found, sql, Word("string", token.text, token.start, end))
         elif first.isalpha() or first == "_":
             found += (  # GROUP BY and its like come as one token
                 Word("name", piece.group(), token.start + piece.start(), token.start + piece.end())
@@ -101,6 +103,22 @@ def _words(sql: str) -> tuple[Word, ...]:
         else:
             found.append(Word("symbol", raw, token.start, end))
     return tuple(found)
+
+
+def _add_string(found: list[Word], sql: str, word: Word) -> None:
+    """Adds a string, or joins it to the one that ends where it begins: a doubled quote is one quote."""
+    before = found[-1] if found else None
+    quote = sql[word.start]
+    if before is None or before.kind != "string" or before.end != word.start or sql[before.end - 1] != quote:
+        found.append(word)
+        return
+    found[-1] = Word(
+        "string",
+        before.text + quote + word.text,
+        before.start,
+        word.end,
+        doubled=(*before.doubled, word.start - 1),
+    )
 
 
 _words_cached = lru_cache(maxsize=512)(_words)

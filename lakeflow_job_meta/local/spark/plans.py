@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.local.spark import answers
 from lakeflow_job_meta.local.spark.answers import Columns
-from lakeflow_job_meta.local.spark.context import Mention, Session
+from lakeflow_job_meta.local.spark.context import Session
 from lakeflow_job_meta.local.spark.errors import Refused, catalog_not_found, unsupported
 from lakeflow_job_meta.local.spark.lexer import Edit, LexicalError, chains, edited, words
 from lakeflow_job_meta.local.spark.literals import identifier
 from lakeflow_job_meta.local.spark.statements.catalog import matching
+from lakeflow_job_meta.local.spark.told import Mention
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -144,6 +145,9 @@ def localize(session: Session, found: Parts) -> list[Mention]:
         for i, path in enumerate(source.paths):
             source.paths[i] = session.registry.locations.volume(path) or path
         localize_option(session, source.options)
+        for key in [key for key in source.options if key.lower() == "path" and not source.paths]:
+            source.paths.append(source.options[key])  # Sail reads only these
+            del source.options[key]
     return mentioned
 
 

@@ -52,7 +52,7 @@ _HANDLERS: dict[tuple[str, ...], Handler] = {
     ("DESC",): describe.describe,
     ("INSERT",): rows.insert,
     ("UPDATE",): rows.update,
-    ("DELETE",): rows.update,
+    ("DELETE",): rows.delete,
     ("MERGE",): rows.merge,
     ("TRUNCATE",): rows.truncate,
     ("OPTIMIZE",): maintenance.optimize,

@@ -143,10 +143,14 @@ class SparkSql:
                 _stop(spark)
 
     def _new(self) -> SparkSession:
+        from pyspark.sql.connect.client.retries import DefaultPolicy
         from pyspark.sql.connect.session import SparkSession
 
         with _failures():
             spark: Any = SparkSession.builder.remote(self._remote).create()
+            # The gateway is in this process: when it does not answer, it will not in ten minutes.
+            policy = DefaultPolicy(max_retries=3, initial_backoff=50, max_backoff=500)
+            spark.client.set_retry_policies([policy])
             return spark
 
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.proto import DataType, ExecutePlanRequest, ExecutePlanResponse, Plan, Relation
 
 SERVICE = "spark.connect.SparkConnectService"
-OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+)
 
 SailError = grpc.aio.AioRpcError
 """An answer of Sail that says no, or no answer."""

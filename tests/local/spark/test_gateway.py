@@ -35,7 +35,9 @@ def test_sessions_begin_as_on_databricks(connect: Connect) -> None:
     assert rows(fresh.sql("SELECT current_catalog(), current_schema()")) == [("main", "default")]
 
 
-def test_open_sessions_see_what_others_make_change_and_drop(spark: Any, connect: Connect, schema: str) -> None:
+def test_open_sessions_see_what_others_make_change_and_drop(
+    spark: Any, connect: Connect, schema: str
+) -> None:
     """Tables, schemas, columns and rows, in both directions, while both are open."""
     other = connect()
     other.sql("SELECT 1").collect()
@@ -94,7 +96,9 @@ def test_odd_names(spark: Any, connect: Connect, schema: str, name: str) -> None
     other.sql(f"DROP TABLE {full}")
 
 
-def test_a_failed_statement_leaves_no_trace(spark: Any, service: SparkService, schema: str, folder: Folder) -> None:
+def test_a_failed_statement_leaves_no_trace(
+    spark: Any, service: SparkService, schema: str, folder: Folder
+) -> None:
     """Neither in the registry nor on disk."""
     catalog, name = schema.split(".")
     before = service.registry.generation

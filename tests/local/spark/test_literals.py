@@ -15,7 +15,20 @@ from lakeflow_job_meta.local.spark.errors import Refused
 from lakeflow_job_meta.local.spark.lexer import words
 
 ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)))
-HOSTILE = ["'", "\\", "\\'", "'; DROP TABLE x; --", "a\nb", "\0", "%_\\%", "/*", "é😀", "\u2028", ":a ? `", "\\u0041"]
+HOSTILE = [
+    "'",
+    "\\",
+    "\\'",
+    "'; DROP TABLE x; --",
+    "a\nb",
+    "\0",
+    "%_\\%",
+    "/*",
+    "é😀",
+    "\u2028",
+    ":a ? `",
+    "\\u0041",
+]
 
 
 @given(ANY_TEXT)

@@ -35,7 +35,9 @@ def test_schemas_tables_and_views_are_there_after_a_restart(tmp_path: Path) -> N
     assert not first.create_schema("main", "sales")
     location = made(first, "sales", "orders")
     first.put(Relation("main", "sales", "orders", location=location))
-    first.put(Relation("main", "sales", "v", text="SELECT 1 AS a", columns=(("a", "int", "c"),), output=("a",)))
+    first.put(
+        Relation("main", "sales", "v", text="SELECT 1 AS a", columns=(("a", "int", "c"),), output=("a",))
+    )
     generation = first.generation
 
     second = opened(tmp_path)
@@ -43,7 +45,10 @@ def test_schemas_tables_and_views_are_there_after_a_restart(tmp_path: Path) -> N
     assert [relation.name for relation in second.relations("main", "sales")] == ["orders", "v"]
     assert second.get("main", "sales", "V") == first.get("main", "sales", "v")
     assert second.generation == generation
-    assert [column.type for column in second.columns(second.relations("main", "sales")[0])] == ["bigint", "string"]
+    assert [column.type for column in second.columns(second.relations("main", "sales")[0])] == [
+        "bigint",
+        "string",
+    ]
     assert second.partition_columns(second.relations("main", "sales")[0]) == ["b"]
 
 

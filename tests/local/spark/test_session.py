@@ -78,7 +78,9 @@ def test_a_script_runs_in_one_session_up_to_its_first_error(sql: SparkSql, schem
     assert results[0] == SqlResult()
     assert results[-1].rows == [[";", "7"]]
     with pytest.raises(TableNotFound):
-        sql.script(f"INSERT INTO {schema}.t VALUES ('a', 1); SELECT * FROM nowhere; INSERT INTO {schema}.t VALUES ('b', 2)")
+        sql.script(
+            f"INSERT INTO {schema}.t VALUES ('a', 1); SELECT * FROM nowhere; INSERT INTO {schema}.t VALUES ('b', 2)"
+        )
     assert sql.run(f"SELECT s FROM {schema}.t ORDER BY s").rows == [[";"], ["a"]]
 
 
@@ -95,7 +97,7 @@ def test_errors_are_ours(sql: SparkSql, schema: str) -> None:
 def test_no_answer_is_an_error_of_its_own() -> None:
     """A workspace that is down is not a statement that is wrong."""
     with pytest.raises(TablesUnavailable):
-        SparkSql("sc://127.0.0.1:1/;user_id=x", retries=0).run("SELECT 1")
+        SparkSql("sc://127.0.0.1:1/;user_id=x").run("SELECT 1")
 
 
 def test_threads_may_share_it(sql: SparkSql, schema: str) -> None:

@@ -84,7 +84,9 @@ def test_alter_table(spark: Any, connect: Connect, schema: str) -> None:
     spark.sql("ALTER TABLE t UNSET TBLPROPERTIES ('l')")
     spark.sql("ALTER TABLE t ALTER COLUMN a COMMENT 'first'")
     spark.sql("COMMENT ON TABLE t IS 'all'")
-    described = {row.col_name: tuple(row)[1:] for row in connect().sql(f"DESCRIBE EXTENDED {schema}.t").collect()}
+    described = {
+        row.col_name: tuple(row)[1:] for row in connect().sql(f"DESCRIBE EXTENDED {schema}.t").collect()
+    }
     assert list(described)[:4] == ["z", "a", "c", "b"]
     assert described["b"] == ("decimal(5,2)", "b's")
     assert described["a"] == ("int", "first")
@@ -138,7 +140,9 @@ def test_views_over_views_over_other_schemas(spark: Any, connect: Connect, schem
     assert fresh.sql(f"DESCRIBE {schema}.outer_v").collect()[0].col_name == "the b"
 
 
-def test_a_view_follows_its_tables_but_not_their_new_columns(spark: Any, connect: Connect, schema: str) -> None:
+def test_a_view_follows_its_tables_but_not_their_new_columns(
+    spark: Any, connect: Connect, schema: str
+) -> None:
     """Rows and replaced inner views at once; `SELECT *` means the columns of the day it was made."""
     spark.sql("CREATE TABLE t AS SELECT 1 AS a")
     spark.sql("CREATE VIEW v AS SELECT * FROM t")
@@ -202,7 +206,12 @@ def test_inserts_may_leave_columns_out(spark: Any) -> None:
     spark.sql("INSERT INTO t (c, a) SELECT 1.5, :a", args={"a": 3})
     result = spark.sql("INSERT INTO t (a) WITH q AS (SELECT 4 AS z) SELECT z FROM q")
     assert rows(result) == [(1, 1)]
-    assert rows(spark.table("t")) == [(3, None, 1.5, 7), (4, None, None, 7), (None, "x", None, 7), (None, "y", None, 7)]
+    assert rows(spark.table("t")) == [
+        (3, None, 1.5, 7),
+        (4, None, None, 7),
+        (None, "x", None, 7),
+        (None, "y", None, 7),
+    ]
 
 
 def test_dml_says_how_many_rows(spark: Any) -> None:
@@ -215,7 +224,12 @@ def test_dml_says_how_many_rows(spark: Any) -> None:
         "WHEN MATCHED AND t.a < 4 THEN DELETE WHEN MATCHED THEN UPDATE SET b = 'm' "
         "WHEN NOT MATCHED THEN INSERT (a) VALUES (s.a)"
     )
-    assert merged.columns == ["num_affected_rows", "num_updated_rows", "num_deleted_rows", "num_inserted_rows"]
+    assert merged.columns == [
+        "num_affected_rows",
+        "num_updated_rows",
+        "num_deleted_rows",
+        "num_inserted_rows",
+    ]
     assert rows(merged) == [(10, 4, 2, 4)]
     spark.sql("TRUNCATE TABLE t")
     assert spark.table("t").count() == 0
@@ -230,7 +244,11 @@ def test_history(spark: Any) -> None:
     spark.sql("INSERT INTO t VALUES (1)")
     spark.sql("DELETE FROM t")
     found = spark.sql("DESCRIBE HISTORY t").collect()
-    assert [(row.version, row.operation) for row in found] == [(2, "DELETE"), (1, "WRITE"), (0, "CREATE TABLE")]
+    assert [(row.version, row.operation) for row in found] == [
+        (2, "DELETE"),
+        (1, "WRITE"),
+        (0, "CREATE TABLE"),
+    ]
     assert found[0].operationMetrics["numDeletedRows"] == "1"
     newest = spark.sql("DESCRIBE HISTORY t LIMIT 1")
     assert [(row.version, row.timestamp.year > 2000) for row in newest.collect()] == [(2, True)]
@@ -292,7 +310,10 @@ def test_information_schema(spark: Any, service: SparkService, schema: str) -> N
         "SELECT column_name, ordinal_position, full_data_type, data_type, is_nullable, comment "
         f"FROM system.information_schema.columns WHERE table_schema = '{name}'"
     )
-    assert rows(found) == [("a", 0, "INT", "INT", "NO", None), ("b", 1, "DECIMAL(5,2)", "DECIMAL", "YES", "c")]
+    assert rows(found) == [
+        ("a", 0, "INT", "INT", "NO", None),
+        ("b", 1, "DECIMAL(5,2)", "DECIMAL", "YES", "c"),
+    ]
     schemas = spark.sql(f"SELECT schema_name FROM {catalog}.information_schema.schemata")
     assert (name,) in rows(schemas)
 
@@ -317,7 +338,9 @@ def test_a_volume_path_as_a_value_is_left_alone(spark: Any) -> None:
     """A row may hold `/Volumes/...` as its data: our own control table does."""
     spark.sql("CREATE TABLE t (a STRING)")
     spark.sql("INSERT INTO t VALUES ('/Volumes/main/default/v'), ('{\"p\": \"/Volumes/main\"}')")
-    assert rows(spark.sql("SELECT a FROM t WHERE a = '/Volumes/main/default/v'")) == [("/Volumes/main/default/v",)]
+    assert rows(spark.sql("SELECT a FROM t WHERE a = '/Volumes/main/default/v'")) == [
+        ("/Volumes/main/default/v",)
+    ]
 
 
 def test_paths_cannot_leave_the_volumes(spark: Any) -> None:

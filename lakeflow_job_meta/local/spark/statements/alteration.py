@@ -84,7 +84,7 @@ async def rename(statement: Statement, cursor: Cursor, entry: Entry) -> Relation
             await asyncio.to_thread(statement.registry.rename, entry, new[1], new[2])
         except LocalError as e:
             raise Refused(str(e)) from e
-        session.forget(entry.key)
+        session.told.forget(entry.key)
     return answers.relation(())
 
 

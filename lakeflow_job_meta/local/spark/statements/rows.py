@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lakeflow_job_meta.local.spark import answers, delta
@@ -79,9 +80,16 @@ def _count(result: Relation) -> int | None:
 
 
 async def update(statement: Statement, cursor: Cursor) -> Relation:
-    """UPDATE and DELETE."""
-    count = _count(await statement.forward(statement.sql))
-    return answers.relation((("num_affected_rows", "bigint"),), [(count,)])
+    """UPDATE."""
+    counts = await _counted(statement, cursor, "UPDATE", ("numUpdatedRows",))
+    return answers.relation((("num_affected_rows", "bigint"),), [counts])
+
+
+async def delete(statement: Statement, cursor: Cursor) -> Relation:
+    """DELETE FROM."""
+    cursor.expect("FROM")
+    counts = await _counted(statement, cursor, "DELETE", ("numDeletedRows",))
+    return answers.relation((("num_affected_rows", "bigint"),), [counts])
 
 
 async def truncate(statement: Statement, cursor: Cursor) -> Relation:
@@ -99,29 +107,32 @@ _METRICS = ("numTargetRowsUpdated", "numTargetRowsDeleted", "numTargetRowsInsert
 
 
 async def merge(statement: Statement, cursor: Cursor) -> Relation:
-    """MERGE; its counts are in the commit (Sail's own result counts the rows that it wrote)."""
+    """MERGE."""
     cursor.accept("WITH", "SCHEMA", "EVOLUTION")
     cursor.expect("INTO")
-    entry = _table(statement, cursor.name().parts)
-    before = delta.newest_version(entry.table_location()) if entry is not None else None
-    await statement.forward(statement.sql)
-    counts: tuple[int | None, ...] = (None, None, None)
-    if entry is not None and before is not None:
-        counts = _merged_rows(entry, before)
+    counts = await _counted(statement, cursor, "MERGE", _METRICS)
     known = [count for count in counts if count is not None]
     total = sum(known) if len(known) == len(counts) else None
     columns = [("num_affected_rows", "bigint"), *((name, "bigint") for name in _MERGED)]
     return answers.relation(columns, [(total, *counts)])
 
 
-def _merged_rows(entry: Entry, before: int) -> tuple[int | None, ...]:
-    """Rows updated, deleted and inserted; unknown when another MERGE committed meanwhile."""
-    now = delta.newest_version(entry.table_location()) or before
-    new = [info for info in delta.commits(entry.table_location(), now - before) if info["version"] > before]
-    merges = [info for info in new if info.get("operation") == "MERGE"]
+async def _counted(
+    statement: Statement, cursor: Cursor, operation: str, metrics: Sequence[str]
+) -> tuple[int | None, ...]:
+    """Runs the statement and counts its rows by its commit (Sail's own result counts all rows that it
+    wrote); unknown when another commit of the kind came between.
+    """
+    entry = _table(statement, cursor.name().parts)
+    path = entry.table_location() if entry is not None else None
+    before = delta.newest_version(path) if path is not None else None
+    await statement.forward(statement.sql)
+    if path is None or before is None:
+        return tuple(None for _ in metrics)
+    now = delta.newest_version(path) or before
+    new = [info for info in delta.commits(path, now - before) if info["version"] > before]
     if not new:
-        return 0, 0, 0  # nothing matched, nothing was committed
-    if len(merges) != 1:
-        return None, None, None
-    metrics = merges[0].get("operationMetrics") or {}
-    return tuple(int(metrics[name]) if name in metrics else None for name in _METRICS)
+        return tuple(0 for _ in metrics)  # nothing matched, nothing was committed
+    same = [info for info in new if info.get("operation") == operation]
+    found = (same[0].get("operationMetrics") or {}) if len(same) == 1 else {}
+    return tuple(int(found[name]) if name in found else None for name in metrics)

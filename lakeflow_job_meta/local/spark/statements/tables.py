@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakeflow_job_meta.local.spark import answers, delta
-from lakeflow_job_meta.local.spark.context import Mention, Session
+from lakeflow_job_meta.local.spark.context import Session
 from lakeflow_job_meta.local.spark.errors import Refused, already_exists, schema_not_found, unsupported
 from lakeflow_job_meta.local.spark.lexer import Word
 from lakeflow_job_meta.local.spark.literals import identifier, string_literal
 from lakeflow_job_meta.local.spark.registry import Name, Registry
 from lakeflow_job_meta.local.spark.registry import Relation as Entry
 from lakeflow_job_meta.local.spark.statements.statement import Cursor, Locks, Statement, properties, separated
+from lakeflow_job_meta.local.spark.told import Mention
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import Command, Relation
@@ -162,8 +163,8 @@ async def create(statement: Statement, cursor: Cursor, *, replace: bool) -> Rela
             else:
                 await _create_empty(statement, new, entry)
         stored = statement.registry.put(entry)
-        if not new.query and new.like is None:
-            session.knows(new.parts, stored)
+        if new.like is None:
+            session.told.made(new.parts)
     if not new.query:
         return answers.relation(())
     rows = written_rows(stored.table_location())
@@ -301,7 +302,6 @@ async def save(statement: Statement, command: Command, entry: Entry) -> None:
     await statement.run(command)
     if write.partitioning_columns:
         await asyncio.to_thread(delta.reorder_columns, entry.table_location(), order)
-    statement.session.forget(entry.key)
 
 
 async def relax(session: Session, relation: Relation) -> list[str]:
@@ -367,4 +367,4 @@ async def drop_relation(
                 f"{entry.full_name} is a {kind}; use {right}", condition="WRONG_COMMAND_FOR_OBJECT_TYPE"
             )
         await asyncio.to_thread(session.registry.drop, *name)
-        session.forget(name)
+        session.told.forget(name)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.local.spark import answers, information_schema
-from lakeflow_job_meta.local.spark.context import Mention
 from lakeflow_job_meta.local.spark.errors import Refused, already_exists, schema_not_found, unsupported
 from lakeflow_job_meta.local.spark.lexer import Edit, edited, words
 from lakeflow_job_meta.local.spark.literals import identifier, string_literal
@@ -15,6 +14,7 @@ from lakeflow_job_meta.local.spark.registry import Relation as Entry
 from lakeflow_job_meta.local.spark.statements.alteration import delta_type, rename
 from lakeflow_job_meta.local.spark.statements.statement import Cursor, Statement, properties, separated
 from lakeflow_job_meta.local.spark.statements.tables import drop_relation
+from lakeflow_job_meta.local.spark.told import Mention
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.proto import Relation
@@ -56,7 +56,7 @@ async def create(statement: Statement, cursor: Cursor, *, replacing: bool) -> Re
         view = await _checked(statement, Entry(*name, comment=comment), cursor.rest(), columns)
         created = existing.created if existing is not None else 0
         statement.registry.put(replace(view, created=created, properties=tuple(kept.items())))
-        session.forget(name)
+        session.told.forget(name)
     return answers.relation(())
 
 
@@ -195,10 +195,10 @@ async def create_temporary(statement: Statement, cursor: Cursor, *, replacing: b
         if session.is_temporary(parts) and any(
             reads(mention, parts[0]) for mention in session.mentions(query)
         ):
-            query = renamed(query, parts[0], session.hide_temporary(parts[0]))
+            query = renamed(query, parts[0], session.told.hide_temporary(parts[0]))
         text = f"{head} AS {query}"
     await statement.forward(f"CREATE OR REPLACE TEMPORARY VIEW {identifier(*parts)}{text}")
-    session.keep_temporary(parts[0], session.mentions(query), body=text)
+    session.told.keep_temporary(parts[0], session.mentions(query), body=text)
     return answers.relation(())
 
 
@@ -249,5 +249,5 @@ async def alter(statement: Statement, cursor: Cursor) -> Relation:
         statement.registry.put(replace(entry, properties=tuple(kept.items())))
     else:
         raise unsupported(f"ALTER VIEW ... {cursor.rest()[:40]}", "use CREATE OR REPLACE VIEW")
-    session.forget(entry.key)
+    session.told.forget(entry.key)
     return answers.relation(())

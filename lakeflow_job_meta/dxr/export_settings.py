@@ -1,0 +1,152 @@
+"""Settings of the tasks that bring Data X-Ray's results to users: dxr_organise and dxr_snapshot."""
+
+from __future__ import annotations
+
+from lakeflow_job_meta.dxr.setting import DxrSetting
+
+_ORGANISE = ("dxr_organise",)
+_SNAPSHOT = ("dxr_snapshot",)
+
+EXPORT_SETTINGS: tuple[DxrSetting, ...] = (
+    DxrSetting(
+        "organise_mode",
+        "text",
+        "copy",
+        "What a label's place holds: `copy` (the files), `redacted` (their redacted text) or `views` (no files, a view a label).",
+        (),
+        _ORGANISE,
+        choices=("copy", "redacted", "views"),
+    ),
+    DxrSetting(
+        "labels",
+        "text",
+        "all",
+        "`all`: a file goes to each of its labels; `dominant`: to the first of them in label_order, else as Data X-Ray orders them.",
+        (),
+        _ORGANISE,
+        choices=("all", "dominant"),
+    ),
+    DxrSetting("label_order", "texts", (), "Labels by importance, the first wins.", (), _ORGANISE),
+    DxrSetting("only_labels", "texts", (), "Labels to organise by; none: every label.", (), _ORGANISE),
+    DxrSetting(
+        "target_schema",
+        "text",
+        None,
+        "`catalog.schema` of the labels' volumes (default: the source volume's).",
+        (),
+        _ORGANISE,
+    ),
+    DxrSetting(
+        "label_volume_prefix",
+        "text",
+        "dxr_label_",
+        "What the names of the labels' volumes (and views) begin with.",
+        ("DATABRICKS_LABEL_VOLUME_PREFIX",),
+        _ORGANISE,
+    ),
+    DxrSetting(
+        "redactor_id", "integer", None, "Data X-Ray's redactor, for organise_mode redacted.", (), _ORGANISE
+    ),
+    DxrSetting(
+        "label_tags",
+        "mapping",
+        {},
+        "Tags of the volumes by label, `*` for all: `{label: {tag: value}}`.",
+        (),
+        _ORGANISE,
+    ),
+    DxrSetting(
+        "label_grants",
+        "mapping",
+        {},
+        "Grants on the volumes by label, `*` for all: `{label: {principal: [privilege, ...]}}`.",
+        (),
+        _ORGANISE,
+    ),
+    DxrSetting(
+        "copies_table",
+        "text",
+        None,
+        "Table of the copies made, the ledger (default: dxr_copies).",
+        (),
+        _ORGANISE,
+    ),
+    DxrSetting(
+        "snapshot_table",
+        "text",
+        None,
+        "Table of the snapshots (default: dxr_snapshot).",
+        ("DXR_DELTA_TABLE",),
+        _SNAPSHOT,
+    ),
+    DxrSetting(
+        "delta_path",
+        "text",
+        None,
+        "Where the table's files lie, for an external table or files that no catalog knows (default: a managed table).",
+        ("DXR_DELTA_PATH",),
+        _SNAPSHOT,
+    ),
+    DxrSetting("query", "text", None, "KQL: only these files.", ("DXR_QUERY",), _SNAPSHOT),
+    DxrSetting(
+        "always_query",
+        "boolean",
+        False,
+        'Send `fileName:"*"` when there is no query, where a deployment demands one.',
+        (),
+        _SNAPSHOT,
+    ),
+    DxrSetting(
+        "record_cap",
+        "integer",
+        None,
+        "Stop after so many rows, for a trial.",
+        ("DXR_RECORD_CAP",),
+        _SNAPSHOT,
+        minimum=1,
+    ),
+    DxrSetting(
+        "ingestion_date",
+        "text",
+        None,
+        "The partition to replace, YYYY-MM-DD (default: today, UTC).",
+        ("DXR_INGESTION_DATE",),
+        _SNAPSHOT,
+    ),
+    DxrSetting(
+        "min_rows_ratio",
+        "number",
+        0.8,
+        "Refuse a snapshot with fewer rows than this share of the last one; 0 takes any, none included.",
+        (),
+        _SNAPSHOT,
+        minimum=0,
+        maximum=1,
+    ),
+    DxrSetting(
+        "stream_limit",
+        "number",
+        7200.0,
+        "Seconds that reading the files may take.",
+        (),
+        _SNAPSHOT,
+        minimum=1,
+    ),
+    DxrSetting(
+        "staging_path",
+        "text",
+        None,
+        "Folder for the staged files, below /Volumes (default: the volume dxr_staging beside the table).",
+        (),
+        _SNAPSHOT,
+    ),
+    DxrSetting(
+        "keep_days",
+        "integer",
+        None,
+        "Delete partitions that are older than so many days (default: keep all).",
+        (),
+        _SNAPSHOT,
+        minimum=1,
+    ),
+)

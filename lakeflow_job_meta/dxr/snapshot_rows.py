@@ -1,0 +1,302 @@
+"""Rows of the snapshot: one line of `GET /api/v1/files` becomes typed columns, nested parts as JSON, and raw_json.
+
+The schema is fixed: what the source does not say is NULL, what it says beyond it is in raw_json, and a value of
+another type than the contract's is NULL in its typed column and stays in raw_json. So no day fails for the data
+of that day.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from lakeflow_job_meta.errors import StreamCut
+from lakeflow_job_meta.names import TableName
+from lakeflow_job_meta.ports import Column, TableDefinition
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
+JsonObject = dict[str, Any]
+
+PARTITION = "ingestion_date"
+#: Columns of the staged files that the table has not: where the line stood.
+LINE_NUMBER = Column("line_number", "BIGINT")
+
+_TEXTS: Mapping[str, str] = {
+    "file_id": "fileId",
+    "file_name": "fileName",
+    "path": "path",
+    "mime_type": "mimeType",
+    "content_sha256": "contentSha256",
+    "scan_depth": "scanDepth",
+    "metadata_extraction_status": "metadataExtractionStatus",
+}
+_TIMES: Mapping[str, str] = {"created_at": "createdAt", "last_modified_at": "lastModifiedAt"}
+#: Nested parts: kept as the JSON text of the part.
+_NESTED: Mapping[str, str] = {
+    "datasource_json": "datasource",
+    "labels_json": "labels",
+    "extracted_metadata_json": "extractedMetadata",
+    "entitlements_json": "entitlements",
+    "dlp_labels_json": "dlpLabels",
+    "annotators_json": "annotators",
+    "owner_json": "owner",
+    "created_by_json": "createdBy",
+    "modified_by_json": "modifiedBy",
+    "external_metadata_json": "externalMetadata",
+    "coordinates_json": "coordinates",
+}
+_COMMENTS: Mapping[str, str] = {
+    "file_id": "fileId; an index rebuild gives the file another one, use file_key over days",
+    "file_key": "datasource id and path (file name where there is no path): the same file over days",
+    "path": "path in the datasource",
+    "size": "bytes",
+    "content_sha256": "hex; NULL when the file was only discovered",
+    "scan_depth": "DISCOVERY: never classified; DISCOVERY_AND_CLASSIFICATION: looked at",
+    "label_names": "names of the labels; empty: looked and found none",
+    "annotator_names": "names of the annotators that found something",
+    "raw_json": "the line as it was received (without matched phrases unless they were asked for)",
+    "ingested_at": "when the snapshot's run began",
+    "run_id": "run that wrote the row, see dxr_runs",
+    PARTITION: "the snapshot's day, UTC",
+}
+_COLUMNS: tuple[tuple[str, str], ...] = (
+    ("file_id", "STRING"),
+    ("file_key", "STRING"),
+    ("file_name", "STRING"),
+    ("path", "STRING"),
+    ("size", "BIGINT"),
+    ("mime_type", "STRING"),
+    ("created_at", "TIMESTAMP"),
+    ("last_modified_at", "TIMESTAMP"),
+    ("content_sha256", "STRING"),
+    ("scan_depth", "STRING"),
+    ("metadata_extraction_status", "STRING"),
+    ("datasource_id", "STRING"),
+    ("datasource_name", "STRING"),
+    ("connector_type", "STRING"),
+    ("label_names", "ARRAY<STRING>"),
+    ("annotator_names", "ARRAY<STRING>"),
+    *((name, "STRING") for name in _NESTED),
+    ("raw_json", "STRING"),
+    ("ingested_at", "TIMESTAMP"),
+    ("run_id", "STRING"),
+    (PARTITION, "DATE"),
+)
+COLUMNS: tuple[Column, ...] = tuple(Column(name, kind, _COMMENTS.get(name, "")) for name, kind in _COLUMNS)
+#: What the staged files hold; the rest is the same for the whole snapshot.
+STAGED: tuple[Column, ...] = (
+    *(column for column in COLUMNS if column.name not in {"ingested_at", "run_id", PARTITION}),
+    LINE_NUMBER,
+)
+
+
+def snapshot_table(name: TableName) -> TableDefinition:
+    """The snapshot table, partitioned by day."""
+    return TableDefinition(
+        name,
+        COLUMNS,
+        "What Data X-Ray knows of every file, one partition a day (lakeflow_job_meta)",
+        partitioned_by=(PARTITION,),
+    )
+
+
+class Projection:
+    """Turns lines into record batches of STAGED.
+
+    Args:
+        phrases: keep matched phrases; without them they are taken out of raw_json and annotators_json.
+    """
+
+    def __init__(self, *, phrases: bool = False) -> None:
+        import pyarrow as pa
+
+        self._phrases = phrases
+        kinds: dict[str, Any] = {
+            "STRING": pa.string(),
+            "BIGINT": pa.int64(),
+            "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+            "ARRAY<STRING>": pa.list_(pa.string()),
+        }
+        self.schema = pa.schema([(column.name, kinds[column.type]) for column in STAGED])
+
+    def batch(self, lines: Sequence[bytes], first: int) -> RecordBatch:
+        """The lines as rows.
+
+        Args:
+            lines: JSON objects, no blank ones.
+            first: number of the first of them in the stream, 1-based.
+
+        Raises:
+            StreamCut: a line that is no JSON object with a fileId; naming it.
+        """
+        import pyarrow as pa
+
+        files, raws = self._parse(lines, first)
+        columns: dict[str, list[Any]] = {
+            name: [_text(file.get(key)) for file in files] for name, key in _TEXTS.items()
+        }
+        columns["size"] = [_whole(file.get("size")) for file in files]
+        for name, key in _TIMES.items():
+            columns[name] = [_time(file.get(key)) for file in files]
+        dumps = orjson.dumps
+        for name, key in _NESTED.items():
+            columns[name] = [None if (value := file.get(key)) is None else dumps(value) for file in files]
+        sources = [_mapping(file.get("datasource")) for file in files]
+        columns["datasource_id"] = [_text(source.get("id")) for source in sources]
+        columns["datasource_name"] = [_text(source.get("name")) for source in sources]
+        columns["connector_type"] = [
+            _text(_mapping(source.get("connector")).get("type")) for source in sources
+        ]
+        columns["label_names"] = [_names(file.get("labels")) for file in files]
+        columns["annotator_names"] = [_names(file.get("annotators")) for file in files]
+        columns["file_key"] = [
+            f"{source or ''}:{path or name or ''}"
+            for source, path, name in zip(
+                columns["datasource_id"], columns["path"], columns["file_name"], strict=True
+            )
+        ]
+        columns["raw_json"] = raws
+        columns["line_number"] = list(range(first, first + len(files)))
+        arrays = []
+        for field in self.schema:
+            values = columns[field.name]
+            if field.name in _NESTED or field.name == "raw_json":  # UTF-8 as it came, checked by the parser
+                arrays.append(pa.array(values, pa.binary()).cast(pa.string()))
+            else:
+                arrays.append(pa.array(values, field.type))
+        return pa.record_batch(arrays, schema=self.schema)
+
+    def _parse(self, lines: Sequence[bytes], first: int) -> tuple[list[JsonObject], list[bytes]]:
+        """The objects of the lines, and their texts without what is left out."""
+        loads, dumps, keep = orjson.loads, orjson.dumps, self._phrases
+        files: list[JsonObject] = []
+        raws: list[bytes] = []
+        for number, line in enumerate(lines, first):
+            try:
+                file = loads(line)
+            except orjson.JSONDecodeError as error:
+                line = _mended(line, number, error)  # noqa: PLW2901 - the same record
+                file = loads(line)
+            if type(file) is not dict or not file.get("fileId"):
+                raise StreamCut(f"line {number} of the answer is no file record: it has no fileId")
+            if not keep and b'"phrase"' in line:
+                _drop_phrases(file)
+                line = dumps(file)  # noqa: PLW2901 - what is kept of the line
+            files.append(file)
+            raws.append(line)
+        return files, raws
+
+
+def _mended(line: bytes, number: int, error: orjson.JSONDecodeError) -> bytes:
+    """The line with halves of surrogate pairs replaced: JSON allows them, UTF-8 does not.
+
+    Raises:
+        StreamCut: that was not what is wrong with it.
+    """
+    try:
+        value = json.loads(line, parse_constant=_refuse_constant)
+        mended = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        orjson.loads(mended)
+    except (ValueError, RecursionError):
+        raise StreamCut(
+            f"line {number} of the answer is no JSON ({error}): the stream was cut or damaged"
+        ) from error
+    return mended
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _drop_phrases(file: JsonObject) -> None:
+    """Take the matched phrases out of the annotators: they are the sensitive data itself."""
+    for annotator in _objects(file.get("annotators")):
+        for annotation in _objects(annotator.get("annotations")):
+            annotation.pop("phrase", None)
+
+
+def _objects(value: Any) -> Iterable[JsonObject]:
+    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
+
+
+_EMPTY: JsonObject = {}
+
+
+def _mapping(value: Any) -> JsonObject:
+    return value if isinstance(value, dict) else _EMPTY
+
+
+def _text(value: Any) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    if isinstance(value, (bool, int, float)):
+        return orjson.dumps(value).decode()
+    return None
+
+
+def _whole(value: Any) -> int | None:
+    if type(value) is int:
+        return value if -(2**63) <= value < 2**63 else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else None
+
+
+def _names(value: Any) -> list[str] | None:
+    """Names of a list of `{id, name}`, or of plain names; NULL stays apart from an empty list."""
+    if not isinstance(value, list):
+        return None
+    return [
+        name
+        for one in value
+        if (name := _text(one.get("name") or one.get("id")) if isinstance(one, dict) else _text(one))
+        is not None
+    ]
+
+
+_TIME_CACHE_LIMIT = 4096
+_times: dict[str, datetime | None] = {}
+
+
+def _time(value: Any) -> datetime | None:
+    """An RFC 3339 instant, cut to microseconds; NULL when it is none. Equal texts are read once."""
+    if type(value) is not str:
+        return None
+    try:
+        return _times[value]
+    except KeyError:
+        pass
+    result = read_time(value)
+    if len(_times) >= _TIME_CACHE_LIMIT:
+        _times.clear()
+    _times[value] = result
+    return result
+
+
+def read_time(text: str) -> datetime | None:
+    """An RFC 3339 instant with up to nanoseconds, in UTC; None when the text is none.
+
+    A date without a time is midnight; a time without an offset is UTC.
+    """
+    head, dot, fraction = text.strip().partition(".")
+    offset = ""
+    if dot:
+        digits = len(fraction) - len(fraction.lstrip("0123456789"))
+        offset, fraction = fraction[digits:], fraction[:digits][:6].ljust(6, "0")
+    elif head.endswith(("Z", "z")):
+        head, offset = head[:-1], "Z"
+    if offset in {"Z", "z"}:
+        offset = "+00:00"
+    try:
+        moment = datetime.fromisoformat(f"{head}.{fraction}{offset}" if dot else f"{head}{offset}")
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=timezone.utc)
+        return moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
