@@ -72,7 +72,6 @@ def judge(paths: Sequence[str], variables: dict[str, str]) -> Judgement:
     from lakeflow_job_meta.control.loading import decide
     from lakeflow_job_meta.metadata.files import read_metadata
     from lakeflow_job_meta.metadata.lint import cross_check
-    from lakeflow_job_meta.metadata.rows import JOB_ROW
     from lakeflow_job_meta.settings import resolve
 
     values = resolve({"variables": variables or None}, os.environ).variables
@@ -88,7 +87,7 @@ def judge(paths: Sequence[str], variables: dict[str, str]) -> Judgement:
                 definitions[module], places[module] = definition, file.places
     modules = {module for file in files for module in file.modules}
     problems += cross_check(definitions, known=modules, places=places)
-    sources = sum(1 for file in files for row in file.rows if row.source_id != JOB_ROW)
+    sources = sum(file.sources for file in files)
     ordered = sorted(problems, key=lambda problem: (problem.place is None, problem.place, problem.message))
     return Judgement(len(files), len(modules), sources, tuple(ordered))
 

@@ -122,8 +122,10 @@ class JobRecords:
             f"t.`claimed_until` < s.`claimed_until` - INTERVAL {max(1, round(seconds))} SECOND)"
         )
         if over is not None:
-            known = " OR ".join(_mine(one) for one in sorted(set(over)))
-            expired = f"({known}) AND {expired}" if known else "false"
+            known = [_mine(one) for one in sorted(set(over)) if _TOKEN.fullmatch(one)]
+            if len(known) < len(set(over)):  # somebody wrote into the column by hand
+                known.append(f"NOT t.`claim` RLIKE '^{_TOKEN.pattern}$'")
+            expired = f"({' OR '.join(known)}) AND {expired}" if known else "false"
         free = f"{_mine(token)} OR t.`claim` IS NULL OR t.`claim` = '' OR ({expired})"
         self._table.merge(
             [{"module_name": module, "claim": token, "claimed_until": until} for module in wanted],

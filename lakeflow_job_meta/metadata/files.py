@@ -16,7 +16,7 @@ from lakeflow_job_meta.metadata.header import read_header
 from lakeflow_job_meta.metadata.modules import read_module
 from lakeflow_job_meta.metadata.places import Places, Tokens, YamlMap, descend, pointer
 from lakeflow_job_meta.metadata.problems import in_order
-from lakeflow_job_meta.metadata.rows import Row
+from lakeflow_job_meta.metadata.rows import JOB_ROW, Row
 from lakeflow_job_meta.metadata.suggestions import quoted, shown
 from lakeflow_job_meta.metadata.variables import MARK
 from lakeflow_job_meta.settings import Settings
@@ -42,6 +42,7 @@ class MetadataFile:
             any more may still be in it: nothing that it owned may be taken for vanished.
         places: where the rows were written.
         definitions: of the modules without problems; settings still open, as `read_metadata` was told.
+        sources: how many sources the file has, those of refused modules too as far as they could be read.
     """
 
     path: str
@@ -55,6 +56,7 @@ class MetadataFile:
     incomplete: bool = False
     places: Places = field(default_factory=lambda: Places(""))
     definitions: Mapping[str, ModuleDefinition] = field(default_factory=dict)
+    sources: int = 0
 
 
 def read_metadata(
@@ -226,4 +228,5 @@ def _judged(path: str, sha256: str, entries: list[Entry], settings: Settings | N
         incomplete=any(not entry.named for entry in entries),
         places=places,
         definitions={name: one for name, one in definitions.items() if name not in refused},
+        sources=sum(row.source_id != JOB_ROW for entry in entries for row in entry.rows),
     )

@@ -100,7 +100,8 @@ class Figures:
 
     def tell(self, text: str) -> None:
         self.told.append(text)
-        print(f"  ! {text}", flush=True)
+        if len(self.told) <= 20:
+            print(f"  ! {text}", flush=True)
 
     @property
     def sound(self) -> bool:
@@ -122,6 +123,8 @@ class Worker:
 
     def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
         self._folder = Path(tempfile.mkdtemp(dir=folder))
+        for name in ("out", "err"):
+            (self._folder / name).touch()
         self._began = time.monotonic()
         sys.stdout.flush()
         self.pid = os.fork()
@@ -132,7 +135,7 @@ class Worker:
         code = 70
         try:
             for number, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT), number)
+                os.dup2(os.open(self._folder / name, os.O_WRONLY), number)
             os.environ.update(environment)
             from lakeflow_job_meta.cli.program import run
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -138,7 +138,7 @@ class Told:
     def _visit(
         self,
         mentions: Iterable[Mention],
-        items: dict[Name, _Item],
+        survey: _Survey,
         inside: frozenset[Name],
         *,
         temporary: bool,
@@ -250,6 +250,7 @@ class Told:
         return hidden
 
     async def schema(self, catalog: str, schema: str) -> None:
+        """Tells Sail of one schema, in this spelling; the session's lock is held."""
         if (catalog, schema) not in self._schemas:
             await self._session.sql(f"CREATE SCHEMA IF NOT EXISTS {identifier(catalog, schema)}")
             self._schemas.add((catalog, schema))
@@ -295,9 +296,8 @@ class Told:
             await self._session.sql(f"CREATE TABLE IF NOT EXISTS {quoted} USING delta LOCATION {path}")
             return
         hidden = identifier("lakeflow_view_" + hashlib.sha256(quoted.encode()).hexdigest()[:24])
-        await self._session.sql(
-            f"CREATE OR REPLACE TEMPORARY VIEW {hidden}{_view_body(relation, self._session.localized(relation.text))}"
-        )
+        body = _view_body(relation, self._session.localized(relation.text))
+        await self._session.sql(f"CREATE OR REPLACE TEMPORARY VIEW {hidden}{body}")
         await self._session.sql(f"CREATE OR REPLACE VIEW {quoted} AS SELECT * FROM {hidden}")
 
     async def _tell_temporary(self, view: TempView) -> None:

@@ -134,7 +134,7 @@ def test_errors_have_their_type_and_condition(spark: Any) -> None:
     with pytest.raises(AnalysisException, match="already exists") as there:
         spark.sql("CREATE TABLE t (a INT)")
     assert there.value.getCondition() == "TABLE_OR_VIEW_ALREADY_EXISTS"
-    with pytest.raises(UnsupportedOperationException, match="GRANT SELECT.*REST API"):
+    with pytest.raises(UnsupportedOperationException, match=r"GRANT SELECT.*REST API"):
         spark.sql("GRANT SELECT ON TABLE t TO someone")
 
 
@@ -158,7 +158,7 @@ def test_errors_have_their_type_and_condition(spark: Any) -> None:
 def test_what_it_cannot_do_it_refuses(spark: Any, statement: str) -> None:
     """With a sentence that says so, and never by doing something else."""
     spark.sql("CREATE TABLE t (a INT)")
-    with pytest.raises(Exception, match="the embedded workspace does not support .*; "):
+    with pytest.raises(Exception, match=r"the embedded workspace does not support .*; "):
         spark.sql(statement)
 
 
@@ -188,7 +188,7 @@ def test_many_sessions_at_once(connect: Connect, schema: str) -> None:
             session.sql(f"CREATE TABLE IF NOT EXISTS {schema}.shared (n INT)")
             session.sql(f"CREATE TABLE {schema}.own{number} AS SELECT {number} AS n")
             session.sql(f"INSERT INTO {schema}.shared SELECT n FROM {schema}.own{number}")
-        except BaseException as e:  # noqa: BLE001 - handed to the test
+        except BaseException as e:
             failures.append(e)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -233,7 +233,8 @@ def test_a_create_is_recorded_though_its_client_is_gone(
         time.sleep(0.05)
         call.cancel()
     deadline = time.monotonic() + 30
-    while service.registry.get(*schema.split("."), "late") is None:
+    catalog, name = schema.split(".")
+    while service.registry.get(catalog, name, "late") is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert connect().table(f"{schema}.late").count() == 1

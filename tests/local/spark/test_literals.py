@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 from typing import Any
 
@@ -14,7 +14,7 @@ from lakeflow_job_meta.local.spark import literals
 from lakeflow_job_meta.local.spark.errors import Refused
 from lakeflow_job_meta.local.spark.lexer import words
 
-ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)))
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 HOSTILE = [
     "'",
     "\\",
@@ -64,7 +64,7 @@ def test_a_surrogate_is_refused() -> None:
 
 def test_a_marker_without_a_value_is_refused() -> None:
     """As on Databricks, with its condition."""
-    with pytest.raises(Refused, match="UNBOUND_SQL_PARAMETER.*missing"):
+    with pytest.raises(Refused, match=r"UNBOUND_SQL_PARAMETER.*missing"):
         literals.bind("DELETE FROM t WHERE a = :missing", {"other": "1"}, [])
     with pytest.raises(Refused, match="UNBOUND_SQL_PARAMETER"):
         literals.bind("INSERT INTO t VALUES (?, ?)", {}, ["1"])
@@ -83,9 +83,9 @@ VALUES: dict[str, Any] = {
     "infinity": float("inf"),
     "decimal": decimal.Decimal("-12.340"),
     "small": decimal.Decimal("0.001"),
-    "date": datetime.date(1, 1, 1),
-    "timestamp": datetime.datetime(2025, 1, 2, 3, 4, 5, 678901, tzinfo=datetime.timezone.utc),
-    "old": datetime.datetime(1890, 1, 1, 1, 1, 1, tzinfo=datetime.timezone.utc),
+    "date": dt.date(1, 1, 1),
+    "timestamp": dt.datetime(2025, 1, 2, 3, 4, 5, 678901, tzinfo=dt.timezone.utc),
+    "old": dt.datetime(1890, 1, 1, 1, 1, 1, tzinfo=dt.timezone.utc),
     "bytes": b"\x00\xff'",
     "list": [1, 2],
     "texts": ["it's", None, "\\"],
