@@ -22,6 +22,7 @@ The tree (exit code of the command line in brackets)::
     │   ├── StalePlan                the reviewed plan no longer fits what is there
     │   └── UnsafePlan               the brake: it would retire too much
     ├── TaskError [1]                a task of ours failed
+    │   └── DxrRunFailed             a Data X-Ray task ended with failures; carries its summary
     ├── DxrError [1]                 Data X-Ray's API refused or failed a call
     │   ├── DxrUnauthorized          401: the token is not accepted (any more)
     │   ├── DxrRefused               another 4xx: repeating it will not help
@@ -39,6 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -184,6 +186,14 @@ class UnsafePlan(PlanError):
 
 class TaskError(LakeflowJobMetaError):
     """A task of ours could not do its work."""
+
+
+class DxrRunFailed(TaskError):
+    """A Data X-Ray task ended with failures; `summary` says what was done all the same."""
+
+    def __init__(self, message: str, summary: dict[str, Any]) -> None:
+        self.summary = summary
+        super().__init__(message)
 
 
 class DxrError(LakeflowJobMetaError):

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lakeflow_job_meta.errors import LakeflowJobMetaError, TaskError, UsageError
+from lakeflow_job_meta.errors import DxrRunFailed, LakeflowJobMetaError, TaskError, UsageError
 from lakeflow_job_meta.names import TableName
 
 if TYPE_CHECKING:
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from lakeflow_job_meta.task_context import Runner, TaskContext
 
 #: Where the runner of each task type of ours lives.
-RUNNERS: Mapping[str, str] = {"sql_script": "lakeflow_job_meta.tasks.sql_script:run"}
+RUNNERS: Mapping[str, str] = {
+    "sql_script": "lakeflow_job_meta.tasks.sql_script:run",
+    "dxr_ingest": "lakeflow_job_meta.dxr.tasks:run_ingest",
+    "dxr_collect": "lakeflow_job_meta.dxr.tasks:run_collect",
+    "dxr_organise": "lakeflow_job_meta.dxr.tasks:run_organise",
+    "dxr_snapshot": "lakeflow_job_meta.dxr.tasks:run_snapshot",
+    "notify": "lakeflow_job_meta.tasks.notify:run",
+}
 REQUIRED = ("control_table", "module_name", "source_id")
 
 
@@ -50,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
         summary = execute(parsed)
     except LakeflowJobMetaError as error:
+        if isinstance(error, DxrRunFailed):
+            print(json.dumps(error.summary, default=str))  # noqa: T201 - a failed run has its summary, too
+            sys.stdout.flush()
         raise SystemExit(f"error: {error}") from error
     print(json.dumps(summary, default=str))  # noqa: T201 - the task's output is its summary
     sys.stdout.flush()

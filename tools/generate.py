@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import reference
+from tools import dxr_task_types, reference
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,6 +22,7 @@ def schema() -> str:
 
 
 FILES: Mapping[str, Callable[[], str]] = {
+    "lakeflow_job_meta/metadata/dxr_task_types.json": dxr_task_types.text,  # before those made of it
     "lakeflow_job_meta/metadata/schema.json": schema,
     "docs/settings.md": reference.settings,
     "docs/cli.md": reference.command_line,
@@ -41,14 +42,16 @@ def stale() -> list[str]:
 
 def main() -> int:
     """Write what is out of date; with `--check` only name it."""
-    names = stale()
     if "--check" in sys.argv[1:]:
+        names = stale()
         for name in names:
             print(f"{name} is out of date: run `make generate`")
         return 1 if names else 0
-    for name in names:
-        (ROOT / name).write_text(FILES[name](), encoding="utf-8")
-        print(f"wrote {name}")
+    for name, make in FILES.items():
+        text = make()
+        if not (ROOT / name).exists() or (ROOT / name).read_text(encoding="utf-8") != text:
+            (ROOT / name).write_text(text, encoding="utf-8")
+            print(f"wrote {name}")
     return 0
 
 

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("status:status", "Show modules, jobs, last runs and errors."),
     "monitor": ("monitor:monitor", "Keep jobs equal to tables and files, in a loop."),
     "demo": ("demo:demo", "Show the main job on this machine, step by step."),
+    "dxr": ("dxr:dxr", "Data X-Ray: ingest, collect, organise, snapshot, run-once."),
     "local": ("local:local", "The embedded workspace: up, env, sql, status, reset, stop."),
 }
 EPILOG = """\b

@@ -91,6 +91,7 @@ class _Ingest:
         self.rows: list[JsonObject] = []
         self.load = dict.fromkeys(self.datasources, 0)
         self.given_up = 0
+        self.complete = True
         self.stop: DxrError | None = None
 
     def run(self) -> Summary:
@@ -155,7 +156,6 @@ class _Ingest:
         """The files to send, as they are found; `known` keeps what was not met on the way."""
         settings = self.session.settings
         limit: int | None = settings["max_files"]
-        self.complete = True
         sent = 0
         for info in self.session.volumes.walk(self.top, self._unreadable):
             if self.stopped.is_set() or (limit is not None and sent >= limit):
@@ -327,7 +327,7 @@ class _Ingest:
 
     def _gone(self, known: dict[str, Checkpoint]) -> None:
         """Mark the files that are not there any more; an empty or half-read listing says nothing about that."""
-        if self.dry_run or not self.complete or self.stopped.is_set():
+        if self.dry_run or not self.complete or self.stop is not None:
             return
         below = self.top if self.top == self.volume else self.top + "/"
         gone = [

@@ -260,10 +260,11 @@ class Checkpoints:
         return found
 
     def submissions(self, paths: Collection[str]) -> dict[str, tuple[str, datetime | None]]:
-        """(submission, when it was planned) that each of these files last travelled with."""
+        """(submission, when it was planned) that each of these files last travelled with; "" for a deleted one."""
         rows = _query(
             self._tables,
-            f"SELECT file_path, submission_id, submitted_at FROM {self.definition.name.quoted} "
+            "SELECT file_path, CASE WHEN state = 'deleted' THEN '' ELSE submission_id END AS submission_id, "
+            f"submitted_at FROM {self.definition.name.quoted} "
             f"WHERE {chosen('file_path', 'paths')}",
             {"paths": text_array(paths)},
         )

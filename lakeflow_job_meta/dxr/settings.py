@@ -281,6 +281,14 @@ SETTINGS: tuple[DxrSetting, ...] = (
         ("dxr_collect",),
     ),
     DxrSetting("views", "boolean", True, "Make the helper views.", (), ("dxr_collect",)),
+    DxrSetting(
+        "sensitive_labels",
+        "texts",
+        ("Sensitive Financial Information",),
+        "Labels whose files the view v_sensitive_files has.",
+        (),
+        ("dxr_collect",),
+    ),
     *EXPORT_SETTINGS,
 )
 
@@ -360,6 +368,12 @@ class DxrSettings:
 
 
 BY_NAME: Mapping[str, DxrSetting] = {setting.name: setting for setting in SETTINGS}
+
+
+def for_task(task: str) -> dict[str, DxrSetting]:
+    """The settings that a task type takes, by name; `dxr_run_once` takes those of ingest and of collect."""
+    types = {"dxr_ingest", "dxr_collect"} if task == "dxr_run_once" else {task}
+    return {setting.name: setting for setting in SETTINGS if types & set(setting.tasks)}
 
 
 def resolve(

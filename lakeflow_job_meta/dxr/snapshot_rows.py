@@ -37,18 +37,18 @@ _TEXTS: Mapping[str, str] = {
     "metadata_extraction_status": "metadataExtractionStatus",
 }
 _TIMES: Mapping[str, str] = {"created_at": "createdAt", "last_modified_at": "lastModifiedAt"}
-#: Nested parts: kept as the JSON text of the part.
+#: Nested parts: kept as the JSON text of the part, under the names that earlier snapshot jobs gave them.
 _NESTED: Mapping[str, str] = {
     "datasource_json": "datasource",
     "labels_json": "labels",
-    "extracted_metadata_json": "extractedMetadata",
+    "extractedMetadata_json": "extractedMetadata",
     "entitlements_json": "entitlements",
-    "dlp_labels_json": "dlpLabels",
+    "dlpLabels_json": "dlpLabels",
     "annotators_json": "annotators",
     "owner_json": "owner",
-    "created_by_json": "createdBy",
-    "modified_by_json": "modifiedBy",
-    "external_metadata_json": "externalMetadata",
+    "createdBy_json": "createdBy",
+    "modifiedBy_json": "modifiedBy",
+    "externalMetadata_json": "externalMetadata",
     "coordinates_json": "coordinates",
 }
 _COMMENTS: Mapping[str, str] = {

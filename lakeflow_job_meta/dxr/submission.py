@@ -220,4 +220,4 @@ class Sender:
 
 def _pause(number: int) -> float:
     """Seconds before the next try, longer each time."""
-    return random.uniform(0.2, 1.0) * min(20.0, 0.5 * 2**number)  # noqa: S311 - jitter
+    return random.uniform(0.2, 1.0) * min(20.0, 0.5 * 2.0**number)  # noqa: S311 - jitter

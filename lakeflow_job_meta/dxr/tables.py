@@ -194,10 +194,10 @@ def ensure(tables: Tables, definition: TableDefinition) -> None:
     there = {column.name.lower(): column.type.upper() for column in found}
     wrong = [
         f"{column.name} is missing"
-        if column.name not in there
-        else f"{column.name} is {there[column.name]}, not {column.type}"
+        if column.name.lower() not in there
+        else f"{column.name} is {there[column.name.lower()]}, not {column.type}"
         for column in definition.columns
-        if there.get(column.name) != column.type
+        if there.get(column.name.lower()) != column.type
     ]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""

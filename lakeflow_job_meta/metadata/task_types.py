@@ -6,9 +6,11 @@ table below adds the ones that this product shapes itself and the ones that it r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import resources
 from typing import Any
 
 from lakeflow_job_meta.metadata import schema
@@ -205,7 +207,53 @@ _SHAPED: tuple[TaskType, ...] = (
         },
         required=("sql_file_path",),
     ),
+    TaskType(
+        "notify",
+        None,
+        ours=True,
+        summary="Posts what the run's Data X-Ray tasks did to a webhook, or to nothing when there is none.",
+        keys={
+            "metadata_table": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Table of the results; the labels are counted in it, and dxr_runs lies beside it.",
+            },
+            "runs_table": {"type": "string", "minLength": 1, "description": "Default: dxr_runs beside it."},
+            "secret_scope": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Scope of the secret that holds the webhook's URL.",
+            },
+            "secret_key": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Key of the secret that holds the webhook's URL.",
+            },
+            "webhook_format": {
+                "type": "string",
+                "enum": ["auto", "slack", "teams"],
+                "description": "Shape of the message; auto goes by the URL. Default: auto.",
+            },
+            "title": {"type": "string", "minLength": 1, "description": "Default: the module's name."},
+            "links": {**_TEXTS, "description": "Links below the message, by their text."},
+            "only_failures": {
+                "type": "boolean",
+                "description": "Post only when something failed. Default: false.",
+            },
+            "required": {
+                "type": "boolean",
+                "description": "Fail when the message cannot be delivered. Default: false.",
+            },
+        },
+    ),
 )
+
+
+def _data_x_ray() -> Iterator[TaskType]:
+    """The Data X-Ray tasks: their keys are those of the table `dxr.settings`, handed down as a generated file."""
+    text = resources.files(__package__).joinpath("dxr_task_types.json").read_text(encoding="utf-8")
+    for name, one in json.loads(text).items():
+        yield TaskType(name, None, ours=True, summary=one["summary"], keys=one["keys"])
 
 
 def registry(definitions: Mapping[str, JsonObject]) -> dict[str, TaskType]:
@@ -220,7 +268,7 @@ def registry(definitions: Mapping[str, JsonObject]) -> dict[str, TaskType]:
             elif name == "sql":
                 keys = {key: {"$ref": "#/$defs/sql_task"}}
             types[name] = TaskType(name, key, summary=node.get("description", ""), keys=keys, required=(key,))
-    types.update((shaped.name, shaped) for shaped in _SHAPED)
+    types.update((shaped.name, shaped) for shaped in (*_SHAPED, *_data_x_ray()))
     return dict(sorted(types.items()))
 
 

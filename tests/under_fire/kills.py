@@ -422,10 +422,13 @@ class Drive:
     def _measure(self, kind: str) -> None:
         """How long an undisturbed pass takes that makes everything, and one that changes some."""
         world = self._world(kind)
-        self.lives[kind, "create"] = self._pass(world).seconds
-        world.edit()
-        self.lives[kind, "change"] = self._pass(world).seconds
-        world.check_converged(self.figures)
+        for stage in ("create", "change"):
+            ended = self._pass(world)
+            if ended.code:
+                raise AssertionError(f"an undisturbed pass failed:\n{ended.out[-2000:]}\n{ended.err[-2000:]}")
+            self.lives[kind, stage] = ended.seconds
+            world.check_converged(self.figures)
+            world.edit()
         world.forget()
 
     def _live(self, world: World) -> None:

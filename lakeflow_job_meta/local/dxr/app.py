@@ -163,7 +163,7 @@ class Simulator:
             self._uploaded["bytes"] += sum(each.size for each in upload.files)
         if knobs.scan_id_when == "submit":
             await run_sync(self.store.start_scan, job.number)
-            job = await run_sync(self.store.job, datasource, job.job_id) or job
+            job = (await run_sync(self.store.job, datasource, job.job_id)) or job
         self.crawlers.wake(datasource)
         shown = job_json(job, knobs, submitted=True)
         return answer(shown, knobs.submit_status)
@@ -181,9 +181,7 @@ class Simulator:
 
     async def _search(self, request: Request) -> Response:
         body = await _json(request)
-        found = await run_sync(
-            search, self.store, self.rules, self.knobs, body, request.scope["dxr.hidden"]
-        )
+        found = await run_sync(search, self.store, self.rules, self.knobs, body, request.scope["dxr.hidden"])
         return answer(found)
 
     def _files(self, request: Request) -> Response:
@@ -242,7 +240,9 @@ class Simulator:
             self.faults.forget_counts()
             with self._lock:
                 self._uploaded = dict.fromkeys(self._uploaded, 0)
-        return answer({**self.faults.counts(), **self._uploaded, "crawled": sum(self.crawlers.crawled.values())})
+        return answer(
+            {**self.faults.counts(), **self._uploaded, "crawled": sum(self.crawlers.crawled.values())}
+        )
 
     async def _all_jobs(self, request: Request) -> Response:
         if request.method == "POST":
@@ -278,7 +278,8 @@ class Gate:
 
     def __init__(self, simulator: Simulator, routes: list[Route]) -> None:
         app = Starlette(
-            routes=routes, exception_handlers={Refusal: _refusal, HTTPException: _http_error, Exception: _broken}
+            routes=routes,
+            exception_handlers={Refusal: _refusal, HTTPException: _http_error, Exception: _broken},
         )
         app.router.redirect_slashes = False
         self._simulator = simulator

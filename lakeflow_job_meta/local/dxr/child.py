@@ -26,7 +26,6 @@ PAUSE_SECONDS = 1.0
 END_SECONDS = 5.0
 
 
-
 class Child:
     """The simulator's process, once there is one.
 
@@ -74,7 +73,14 @@ class Child:
         number = self._listener.fileno()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lakeflow_job_meta.local.dxr.serving", str(self._folder), "--fd", str(number)],
+                [
+                    sys.executable,
+                    "-m",
+                    "lakeflow_job_meta.local.dxr.serving",
+                    str(self._folder),
+                    "--fd",
+                    str(number),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[number],

@@ -124,7 +124,7 @@ def _language(spec: Mapping[str, Any], known: Known) -> Condition:
 
 def _size(spec: Mapping[str, Any], known: Known) -> Condition:
     least = spec["size_at_least"]
-    if not isinstance(least, int):
+    if type(least) is not int or least < 0:
         raise ValueError("size_at_least is a number of bytes")
     return lambda facts: facts.size >= least
 
@@ -145,9 +145,13 @@ def _not(spec: Mapping[str, Any], known: Known) -> Condition:
 
 
 def _parts(specs: Any, known: Known) -> list[Condition]:
-    if not isinstance(specs, list):
-        raise ValueError("all and any take a list of conditions")
-    return [condition(spec, known) for spec in specs]
+    return [condition(spec, known) for spec in _list(specs)]
+
+
+def _list(specs: Any) -> list[Any]:
+    if isinstance(specs, list):
+        return specs
+    raise ValueError("all and any take a list of conditions")
 
 
 _MAKERS: dict[str, Callable[[Mapping[str, Any], Known], Condition]] = {

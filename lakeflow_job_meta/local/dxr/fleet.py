@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import orjson
@@ -13,7 +12,10 @@ from lakeflow_job_meta.local.dxr.rules import Rules, stable_uuid
 ROWS = 256
 """Rows of one piece."""
 _KINDS = 16
-_NUMBER, _HASH, _SIZE, _DAY = "%(number)09d", "%(hash)s", "%(size)d", "%(day)02d"
+_NUMBER, _HASH, _SIZE, _DAY = "%(number)09d", "%(hash)064x", "%(size)d", "%(day)02d"
+_HASHES = 2**256
+_SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC8341082276BF3A27251F86C6A11D0C18E95
+"""Odd, so that no two numbers below 2**256 have one hash."""
 
 
 class Fleet:
@@ -37,7 +39,7 @@ class Fleet:
         """A row; the same number always gives the same."""
         values = {
             b"number": number,
-            b"hash": hashlib.sha256(b"%d" % number).hexdigest().encode(),
+            b"hash": (number + 1) * _SPREAD % _HASHES,
             b"size": 1000 + number * 7919 % 5_000_000,
             b"day": 1 + number % 28,
         }

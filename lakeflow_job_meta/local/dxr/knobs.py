@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import yaml
 
@@ -24,7 +24,12 @@ _WAIT: dict[str, Any] = {
     "anyOf": [
         _NUMBER,
         {"type": "null"},
-        {"type": "object", "required": ["polls"], "properties": {"polls": _COUNT}, "additionalProperties": False},
+        {
+            "type": "object",
+            "required": ["polls"],
+            "properties": {"polls": _COUNT},
+            "additionalProperties": False,
+        },
     ]
 }
 _STATE = {
@@ -88,11 +93,12 @@ _STREAM_FAULT = {
 }
 
 
-def _knob(default: Any, schema: Mapping[str, Any], text: str) -> Any:
-    meta = {"schema": schema, "text": text}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=default.copy, metadata=meta)
-    return field(default=default, metadata=meta)
+@dataclass(frozen=True)
+class Knob:
+    """What a knob takes, as JSON Schema, and what it does."""
+
+    schema: Mapping[str, Any]
+    text: str
 
 
 def _enum(*values: Any) -> dict[str, Any]:
@@ -103,69 +109,126 @@ def _enum(*values: Any) -> dict[str, Any]:
 class Knobs:
     """All knobs at once; the defaults are a server that behaves well."""
 
-    prefix: str = _knob("/api", {"type": "string", "pattern": "^(/[^/]+)*$"}, "path before every endpoint; may be empty")
-    submit_status: int = _knob(202, _enum(202, 200), "status of an accepted submit")
-    submit_scan_id: str = _knob("null", _enum("null", "absent"), "how a submit shows a scan id that is not there yet")
-    job_shape: str = _knob(
-        "flat",
-        _enum("flat", "nested_value", "nested_state", "dotted", "status", "job_state"),
-        "where a job carries its state and scan id",
-    )
-    job_id_type: str = _knob("str", _enum("str", "int"), "job ids: UUIDs or numbers")
-    scan_id_type: str = _knob("int", _enum("int", "str"), "scan and datasource ids as numbers or digits in a string")
-    scan_id_when: str = _knob("running", _enum("submit", "running", "terminal", "never"), "when a job shows its scan id")
-    file_name_echo: str = _knob("full", _enum("full", "leading_slash", "basename"), "`ds#file_name` of a hit")
-    state_script: list[Any] = _knob(
-        [["UPLOADING_FILES", 0], ["AWAITING_RECRAWL_TO_COMPLETE", 0]],
-        {"type": "array", "items": _STATE, "minItems": 1},
-        "states in order, each with how long it lasts; files are classified in AWAITING_RECRAWL_TO_COMPLETE",
-    )
-    fail_rate: float = _knob(0, _SHARE, "share of the jobs that end FAILED (by a hash of the job's number)")
-    fail_first: int = _knob(0, _COUNT, "the next so many jobs end FAILED")
-    error_message: str = _knob("text extraction crashed", {"type": "string"}, "of a FAILED job")
-    partial_on_fail: float = _knob(0.5, _SHARE, "share of a FAILED job's files that are indexed all the same")
-    lost_files: list[str] = _knob([], {"type": "array", "items": {"type": "string"}}, "globs of upload names never indexed")
-    index_lag: Any = _knob(0, _WAIT, "from the end of a job until its hits are visible")
-    index_early_share: float = _knob(0, _SHARE, "share of the hits that is visible without the lag")
-    extraction_lag: Any = _knob(0, _WAIT, "until extracted metadata is visible, after the end of the job")
-    label_lag: Any = _knob(0, _WAIT, "until labels are visible, after the end of the job")
-    same_name: str = _knob("overwrite", _enum("overwrite", "keep_both"), "a second upload of one name into a datasource")
-    tag_type: str = _knob("int", _enum("int", "str", "name", "repeated"), "items of `dxr#tags`")
-    count_type: str = _knob("str", _enum("str", "int"), "`annotation_stats#count.*`")
-    total_shape: str = _knob("object", _enum("object", "int", "absent"), "`hits.total`")
-    category_field: str = _knob("str", _enum("str", "list", "absent"), "`ai#category`")
-    max_result_window: int = _knob(10000, {"type": "integer", "minimum": 1}, "a page that ends beyond it: 400")
-    unstable_score_sort: bool = _knob(False, {"type": "boolean"}, "hits of one score change places between requests")
-    http_faults: list[Any] = _knob([], {"type": "array", "items": _HTTP_FAULT}, "faults of calls, the first that fits strikes")
-    stream_faults: list[Any] = _knob([], {"type": "array", "items": _STREAM_FAULT}, "faults inside /v1/files")
-    token_revoked_after: int | None = _knob(
-        None, {"anyOf": [_COUNT, {"type": "null"}]}, "calls after which the token was replaced: 401 from then on"
-    )
-    tokens: dict[str, Any] = _knob(
-        {},
-        {
-            "type": "object",
-            "additionalProperties": {
+    prefix: Annotated[
+        str, Knob({"type": "string", "pattern": "^(/[^/]+)*$"}, "path before every endpoint; may be empty")
+    ] = "/api"
+    submit_status: Annotated[int, Knob(_enum(202, 200), "status of an accepted submit")] = 202
+    submit_scan_id: Annotated[
+        str, Knob(_enum("null", "absent"), "how a submit shows a scan id that is not there yet")
+    ] = "null"
+    job_shape: Annotated[
+        str,
+        Knob(
+            _enum("flat", "nested_value", "nested_state", "dotted", "status", "job_state"),
+            "where a job carries its state and scan id",
+        ),
+    ] = "flat"
+    job_id_type: Annotated[str, Knob(_enum("str", "int"), "job ids: UUIDs or numbers")] = "str"
+    scan_id_type: Annotated[
+        str, Knob(_enum("int", "str"), "scan and datasource ids as numbers or digits in a string")
+    ] = "int"
+    scan_id_when: Annotated[
+        str, Knob(_enum("submit", "running", "terminal", "never"), "when a job shows its scan id")
+    ] = "running"
+    file_name_echo: Annotated[
+        str, Knob(_enum("full", "leading_slash", "basename"), "`ds#file_name` of a hit")
+    ] = "full"
+    state_script: Annotated[
+        list[Any],
+        Knob(
+            {"type": "array", "items": _STATE, "minItems": 1},
+            "states in order, each with how long it lasts; files are classified in AWAITING_RECRAWL_TO_COMPLETE",
+        ),
+    ] = field(default_factory=lambda: [["UPLOADING_FILES", 0], ["AWAITING_RECRAWL_TO_COMPLETE", 0]])
+    fail_rate: Annotated[
+        float, Knob(_SHARE, "share of the jobs that end FAILED (by a hash of the job's number)")
+    ] = 0
+    fail_first: Annotated[int, Knob(_COUNT, "the next so many jobs end FAILED")] = 0
+    error_message: Annotated[str, Knob({"type": "string"}, "of a FAILED job")] = "text extraction crashed"
+    partial_on_fail: Annotated[
+        float, Knob(_SHARE, "share of a FAILED job's files that are indexed all the same")
+    ] = 0.5
+    lost_files: Annotated[
+        list[str], Knob({"type": "array", "items": {"type": "string"}}, "globs of upload names never indexed")
+    ] = field(default_factory=list)
+    index_lag: Annotated[Any, Knob(_WAIT, "from the end of a job until its hits are visible")] = 0
+    index_early_share: Annotated[float, Knob(_SHARE, "share of the hits that is visible without the lag")] = 0
+    extraction_lag: Annotated[
+        Any, Knob(_WAIT, "until extracted metadata is visible, after the end of the job")
+    ] = 0
+    label_lag: Annotated[Any, Knob(_WAIT, "until labels are visible, after the end of the job")] = 0
+    same_name: Annotated[
+        str, Knob(_enum("overwrite", "keep_both"), "a second upload of one name into a datasource")
+    ] = "overwrite"
+    tag_type: Annotated[str, Knob(_enum("int", "str", "name", "repeated"), "items of `dxr#tags`")] = "int"
+    count_type: Annotated[str, Knob(_enum("str", "int"), "`annotation_stats#count.*`")] = "str"
+    total_shape: Annotated[str, Knob(_enum("object", "int", "absent"), "`hits.total`")] = "object"
+    category_field: Annotated[str, Knob(_enum("str", "list", "absent"), "`ai#category`")] = "str"
+    max_result_window: Annotated[
+        int, Knob({"type": "integer", "minimum": 1}, "a page that ends beyond it: 400")
+    ] = 10000
+    unstable_score_sort: Annotated[
+        bool, Knob({"type": "boolean"}, "hits of one score change places between requests")
+    ] = False
+    http_faults: Annotated[
+        list[Any],
+        Knob({"type": "array", "items": _HTTP_FAULT}, "faults of calls, the first that fits strikes"),
+    ] = field(default_factory=list)
+    stream_faults: Annotated[
+        list[Any], Knob({"type": "array", "items": _STREAM_FAULT}, "faults inside /v1/files")
+    ] = field(default_factory=list)
+    token_revoked_after: Annotated[
+        int | None,
+        Knob(
+            {"anyOf": [_COUNT, {"type": "null"}]},
+            "calls after which the token was replaced: 401 from then on",
+        ),
+    ] = None
+    tokens: Annotated[
+        dict[str, Any],
+        Knob(
+            {
                 "type": "object",
-                "properties": {"hidden_datasources": {"type": "array", "items": {"type": "integer"}}},
-                "additionalProperties": False,
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {"hidden_datasources": {"type": "array", "items": {"type": "integer"}}},
+                    "additionalProperties": False,
+                },
             },
-        },
-        "further tokens, each with what it cannot see",
+            "further tokens, each with what it cannot see",
+        ),
+    ] = field(default_factory=dict)
+    hidden_datasources: Annotated[
+        list[int], Knob({"type": "array", "items": {"type": "integer"}}, "what the main token cannot see")
+    ] = field(default_factory=list)
+    files_get_by_id: Annotated[bool, Knob({"type": "boolean"}, "GET /v1/files/{id} is there")] = True
+    require_q: Annotated[bool, Knob({"type": "boolean"}, "/v1/files without q: 400")] = False
+    max_files: Annotated[
+        int | None, Knob({"anyOf": [_COUNT, {"type": "null"}]}, "more files in one submit: 400")
+    ] = None
+    max_bytes: Annotated[int | None, Knob({"anyOf": [_COUNT, {"type": "null"}]}, "a larger submit: 413")] = (
+        None
     )
-    hidden_datasources: list[int] = _knob([], {"type": "array", "items": {"type": "integer"}}, "what the main token cannot see")
-    files_get_by_id: bool = _knob(True, {"type": "boolean"}, "GET /v1/files/{id} is there")
-    require_q: bool = _knob(False, {"type": "boolean"}, "/v1/files without q: 400")
-    max_files: int | None = _knob(None, {"anyOf": [_COUNT, {"type": "null"}]}, "more files in one submit: 400")
-    max_bytes: int | None = _knob(None, {"anyOf": [_COUNT, {"type": "null"}]}, "a larger submit: 413")
-    max_file_bytes: int | None = _knob(None, {"anyOf": [_COUNT, {"type": "null"}]}, "a larger file: 413")
-    max_text_bytes: int = _knob(4 * 1024 * 1024, _COUNT, "so much of a text file is classified")
-    keep_content: bool = _knob(True, {"type": "boolean"}, "false: bytes are deleted once classified, as benchmarks want")
-    fleet: int = _knob(0, _COUNT, "so many synthetic files follow the real ones in /v1/files, for benchmarks")
+    max_file_bytes: Annotated[
+        int | None, Knob({"anyOf": [_COUNT, {"type": "null"}]}, "a larger file: 413")
+    ] = None
+    max_text_bytes: Annotated[int, Knob(_COUNT, "so much of a text file is classified")] = 4 * 1024 * 1024
+    keep_content: Annotated[
+        bool, Knob({"type": "boolean"}, "false: bytes are deleted once classified, as benchmarks want")
+    ] = True
+    fleet: Annotated[
+        int, Knob(_COUNT, "so many synthetic files follow the real ones in /v1/files, for benchmarks")
+    ] = 0
 
     def to_json(self) -> dict[str, Any]:
         """As `knobs_of` takes them."""
         return asdict(self)
+
+
+def described() -> dict[str, Knob]:
+    """Every knob by name, in the order of the class."""
+    hints = get_type_hints(Knobs, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
 
 
 def knobs_of(given: Mapping[str, Any], base: Knobs | None = None) -> Knobs:
@@ -176,7 +239,7 @@ def knobs_of(given: Mapping[str, Any], base: Knobs | None = None) -> Knobs:
     """
     from jsonschema import Draft202012Validator
 
-    schemas = {each.name: each.metadata["schema"] for each in fields(Knobs)}
+    schemas = {name: knob.schema for name, knob in described().items()}
     problems = []
     for name, value in given.items():
         if name not in schemas:

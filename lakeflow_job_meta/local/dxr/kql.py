@@ -130,7 +130,11 @@ class _Parser:
 
     def _predicate(self, block: str) -> Predicate:
         name = self._next()
-        if name.kind != "word" or name.text in ("AND", "OR", "NOT") or name.text.lower() in ("and", "or", "not"):
+        if (
+            name.kind != "word"
+            or name.text in ("AND", "OR", "NOT")
+            or name.text.lower() in ("and", "or", "not")
+        ):
             self._at -= 1
             raise self._unexpected()
         if name.text == "_exists_":
@@ -170,7 +174,9 @@ class _Parser:
                 raise self._error(bound.at, bound.text) from None
             read = _number
         else:
-            raise Refusal(400, f"field '{field}' does not support comparison at position {operator.at}", plain=True)
+            raise Refusal(
+                400, f"field '{field}' does not support comparison at position {operator.at}", plain=True
+            )
         return lambda row: any(
             value is not None and compare(value, limit) for value in map(read, _elements(row, path))
         )

@@ -30,7 +30,11 @@ def routes(rules: Rules, store: Store) -> list[Route]:
     """The endpoints of sections 5, 6.6, 6.7 and 6.8 of the contract."""
     look_ups: list[tuple[str, str, Mapping[int, Json]]] = [
         ("tags", "Tag", {each.id: _tag(each) for each in rules.labels}),
-        ("metadata-extractors", "Metadata extractor", {each.id: _extractor(each) for each in rules.extractors}),
+        (
+            "metadata-extractors",
+            "Metadata extractor",
+            {each.id: _extractor(each) for each in rules.extractors},
+        ),
         ("data-classes", "Data class", {each.id: _data_class(each) for each in rules.annotators}),
     ]
     made = []
@@ -200,7 +204,13 @@ def _classes_found(rules: Rules, store: Store) -> list[Json]:
 def _classifications(rules: Rules) -> list[Json]:
     items = [
         *(
-            (each.uuid, each.name, each.description, "ANNOTATOR", "DICTIONARY" if each.is_dictionary else "REGEX")
+            (
+                each.uuid,
+                each.name,
+                each.description,
+                "ANNOTATOR",
+                "DICTIONARY" if each.is_dictionary else "REGEX",
+            )
             for each in rules.annotators
         ),
         *(

@@ -231,7 +231,9 @@ class _Builder:
         taken: dict[int, str] = {}
         for name, entry in self._merged[section].items():
             if "id" in entry and taken.setdefault(entry["id"], name) != name:
-                self._problems.append(f"{section} {name!r} and {taken[entry['id']]!r} have one id, {entry['id']}")
+                self._problems.append(
+                    f"{section} {name!r} and {taken[entry['id']]!r} have one id, {entry['id']}"
+                )
         free = max([FIRST_FREE_ID - 1, *taken])
         for entry in self._merged[section].values():
             if "id" not in entry:
@@ -335,6 +337,7 @@ class _Builder:
 def _dictionary(words: Sequence[Any]) -> re.Pattern[str]:
     # The longest first, so that "strictly confidential" is one phrase.
     alternatives = "|".join(
-        re.escape(str(word)).replace(r"\ ", r"\s+") for word in sorted(words, key=lambda word: -len(str(word)))
+        re.escape(str(word)).replace(r"\ ", r"\s+")
+        for word in sorted(words, key=lambda word: -len(str(word)))
     )
     return re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)", re.IGNORECASE)

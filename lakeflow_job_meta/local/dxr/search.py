@@ -117,7 +117,9 @@ def _item(item: Json) -> Clause:
     name, separator, number = parameter.partition("#" if "#" in parameter else ".")
     maker = _ITEMS.get((parameter, kind, strategy)) or _ITEMS.get((name + separator + "<id>", kind, strategy))
     if maker is None:
-        raise Refusal(400, f"unsupported query item: parameter {parameter!r}, type {kind!r}, strategy {strategy!r}")
+        raise Refusal(
+            400, f"unsupported query item: parameter {parameter!r}, type {kind!r}, strategy {strategy!r}"
+        )
     return maker(number, value)
 
 

@@ -32,7 +32,12 @@ def seed(store: Store, rules: Rules, body: Json) -> Json:
     """
     count, datasource = body.get("count"), body.get("datasource_id", DATASOURCES[0])
     name = body.get("name", "seeded/file-{number}.txt")
-    if not isinstance(count, int) or count < 1 or datasource not in DATASOURCES or "{number}" not in str(name):
+    if (
+        not isinstance(count, int)
+        or count < 1
+        or datasource not in DATASOURCES
+        or "{number}" not in str(name)
+    ):
         raise Refusal(400, "needs count (from 1), datasource_id (200 to 203) and name with {number} in it")
     job = store.add_job(str(uuid.uuid4()), datasource, [], "FINISHED")
     scan_id = store.start_scan(job.number)

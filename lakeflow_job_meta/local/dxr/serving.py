@@ -72,7 +72,9 @@ def serve(
     """
     with contextlib.ExitStack() as opened:
         if folder is None:
-            made = opened.enter_context(tempfile.TemporaryDirectory(prefix="dxr-", ignore_cleanup_errors=True))
+            made = opened.enter_context(
+                tempfile.TemporaryDirectory(prefix="dxr-", ignore_cleanup_errors=True)
+            )
             folder = Path(made)
         listener = opened.enter_context(listen(port))
         token = token_of(folder)
@@ -98,7 +100,9 @@ def listen(port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as e:
         listener.close()
-        raise LocalError(f"port {port} of 127.0.0.1 cannot be used: {e.strerror}; choose another --port") from e
+        raise LocalError(
+            f"port {port} of 127.0.0.1 cannot be used: {e.strerror}; choose another --port"
+        ) from e
     return listener
 
 
@@ -182,7 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
     logging.getLogger("pypdf").setLevel(logging.ERROR)
     last = 0.0
 

@@ -285,9 +285,7 @@ class Store:
         now = self.clock()
         with self.database.transaction() as connection:
             for seq, document in found:
-                body = {
-                    name: getattr(document, name) for name in Document.__slots__ if name not in ("text",)
-                }
+                body = {name: getattr(document, name) for name in Document.__slots__ if name != "text"}
                 text = zlib.compress(document.text.encode("utf-8", "replace"), 1) if document.text else None
                 connection.execute(
                     "UPDATE dxr_files SET scan_id = ?, document = ?, text = ?, indexed_at = ?, state = ?"
@@ -347,7 +345,9 @@ class Store:
             gone: list[str] = []
             if knobs.same_name == "overwrite":
                 last = {row["name"]: row["seq"] for row in shown}
-                connection.execute("CREATE TEMP TABLE IF NOT EXISTS newest(name TEXT PRIMARY KEY, seq INTEGER)")
+                connection.execute(
+                    "CREATE TEMP TABLE IF NOT EXISTS newest(name TEXT PRIMARY KEY, seq INTEGER)"
+                )
                 connection.execute("DELETE FROM newest")
                 connection.executemany("INSERT INTO newest VALUES (?, ?)", last.items())
                 gone = [
@@ -389,7 +389,13 @@ class Store:
             after = (rows[-1]["datasource_id"], rows[-1]["name"], rows[-1]["seq"])
 
     def _select(
-        self, where: str, args: list[Any], hidden: Sequence[int], order: str = "f.seq", limit: int = -1, offset: int = 0
+        self,
+        where: str,
+        args: list[Any],
+        hidden: Sequence[int],
+        order: str = "f.seq",
+        limit: int = -1,
+        offset: int = 0,
     ) -> list[Any]:
         marks = ", ".join("?" * len(hidden))
         unseen = f" AND f.datasource_id NOT IN ({marks})" if hidden else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import anyio.to_thread
@@ -27,7 +27,7 @@ HUGE_ROW = 8 * 1024 * 1024
 _ENDING = ("cut_mid_record", "cut_at_line_end", "premature_eof", "reset")
 
 
-class Cut(Exception):  # noqa: N818
+class Cut(Exception):
     """The stream ends here, without the end that HTTP wants."""
 
 
@@ -178,35 +178,24 @@ class JsonLines(StreamingResponse):
 
 def _harmed(fault: Json, line: bytes) -> bytes:
     """What a fault puts before a line."""
-    return _HARM.get(fault["kind"], lambda fault, line: b"")(fault, line)
-
-
-def _huge(fault: Json, line: bytes) -> bytes:
+    kind = fault["kind"]
+    if kind == "cut_mid_record":
+        return line[: len(line) // 2]
+    if kind == "bad_line":
+        return b'{"fileId": "broken", "fileName": \n'
+    if kind == "duplicate_row":
+        return line + b"\n"
+    if kind not in ("huge_row", "line_separators", "missing_file_id"):
+        return b""
     row = orjson.loads(line)
-    row["fileId"] += "-huge"
-    row["externalMetadata"] = [{"name": "huge", "value": "x" * fault.get("bytes", HUGE_ROW), "type": "TEXT"}]
+    if kind == "huge_row":
+        row["fileId"] += "-huge"
+        filler = {"name": "huge", "value": "x" * fault.get("bytes", HUGE_ROW), "type": "TEXT"}
+        row["externalMetadata"] = [filler]
+    elif kind == "line_separators":
+        # JSON has U+2028 and U+0085 as they are; the vertical tab is escaped.
+        row["fileId"] += "-separators"
+        row["fileName"] = "line\u2028separator\u0085next\u000bvertical.txt"
+    else:
+        del row["fileId"]
     return orjson.dumps(row) + b"\n"
-
-
-def _separators(fault: Json, line: bytes) -> bytes:
-    row = orjson.loads(line)
-    row["fileId"] += "-separators"
-    row["fileName"] = "line\u2028separator\u0085next\u000bvertical.txt"
-    # JSON allows U+2028 and U+0085 as they are; the vertical tab is escaped.
-    return orjson.dumps(row) + b"\n"
-
-
-def _without_id(fault: Json, line: bytes) -> bytes:
-    row = orjson.loads(line)
-    del row["fileId"]
-    return orjson.dumps(row) + b"\n"
-
-
-_HARM: dict[str, Callable[[Json, bytes], bytes]] = {
-    "cut_mid_record": lambda fault, line: line[: len(line) // 2],
-    "bad_line": lambda fault, line: b'{"fileId": "broken", "fileName": \n',
-    "huge_row": _huge,
-    "line_separators": _separators,
-    "missing_file_id": _without_id,
-    "duplicate_row": lambda fault, line: line + b"\n",
-}

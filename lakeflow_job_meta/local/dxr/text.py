@@ -94,8 +94,8 @@ def extract(mime_type: str, path: Path, limit: int) -> tuple[str, str]:
     # Other people's parsers over other people's bytes raise whatever they like; the file is at fault, not the job.
     try:
         text = reader(path, limit)
-    except Exception as error:
-        log.info("no text out of a %s: %s: %s", mime_type, type(error).__name__, error)
+    except Exception:
+        log.info("no text out of %s, a %s", path.name, mime_type, exc_info=True)
         return "", FAILED
     return text[:limit], SUCCESS if text.strip() else EMPTY
 

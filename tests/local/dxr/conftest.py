@@ -68,7 +68,8 @@ class Dxr:
     def wait(self, job_id: Any, datasource: int = 200, seconds: float = 20) -> Any:
         """Polls a flat job to its end."""
         return wait_for(
-            lambda: found if (found := self.job(job_id, datasource)).get("state") in TERMINAL else None, seconds
+            lambda: found if (found := self.job(job_id, datasource)).get("state") in TERMINAL else None,
+            seconds,
         )
 
     def classified(self, files: Mapping[str, bytes], datasource: int = 200) -> dict[str, Any]:
@@ -89,7 +90,13 @@ class Dxr:
 
 def item(parameter: str, value: Any, kind: str, strategy: str, **more: Any) -> dict[str, Any]:
     """A query item of its own group."""
-    base = {"parameter": parameter, "value": value, "type": kind, "match_strategy": strategy, "operator": "AND"}
+    base = {
+        "parameter": parameter,
+        "value": value,
+        "type": kind,
+        "match_strategy": strategy,
+        "operator": "AND",
+    }
     return {**base, "group_id": 0, "group_order": 0, **more}
 
 
