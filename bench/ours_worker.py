@@ -73,12 +73,14 @@ def work(folder: str, compare: bool = True) -> dict[str, Any]:
     Args:
         compare: also read the whole workspace, to find what was changed behind our back.
     """
+    from lakeflow_job_meta.control.loading import overlay
+
     runtime, orchestrator = STATE["runtime"], STATE["orchestrator"]
     statements, calls = runtime.sql_statements, runtime.api_calls
     started = time.perf_counter()
     load = STATE["manager"].load([folder], hand=False)
     loaded = time.perf_counter()
-    plan = orchestrator.plan(compare=compare)
+    plan = orchestrator.plan(rows=overlay(load.current, load), compare=compare)
     planned = time.perf_counter()
     result = orchestrator.apply(plan)
     errors = [str(problem) for problem in load.problems] + [one.error for one in result.results if one.error]

@@ -14,6 +14,7 @@ from lakeflow_job_meta.control import changes, reading
 from lakeflow_job_meta.control.control_table import ControlTable
 from lakeflow_job_meta.control.events import Events
 from lakeflow_job_meta.control.file_records import FileRecords
+from lakeflow_job_meta.control.intents import intents
 from lakeflow_job_meta.control.job_records import JobRecords
 from lakeflow_job_meta.control.loading import Load, decide, pending, vanished
 from lakeflow_job_meta.control.reading import Reader
@@ -222,7 +223,7 @@ class MetadataManager:
     ) -> Load:
         """Load files and folders; what was rejected is in the result's `problems`, nothing is raised for it.
 
-        Statements: the rows, the file records, and one each for the rows and records that change.
+        Statements: the rows, the file records, one for the records that change, and two more for rows that do.
 
         Args:
             paths: for `hand`, any number; else one folder, the volume that is followed.
@@ -244,7 +245,8 @@ class MetadataManager:
             force=force,
             make=True,
         )
-        # Rows first: should this process die in between, the records still ask for the same rows.
+        if load.write:  # should this process die in between, the records tell of rows that it wrote
+            self._files.save(intents(load.records, before, {row.key for row in load.write}))
         self._table.write(load.write)
         self._files.save(load.records)
         self._events.append(_events(load, before, self.runtime.clock()))

@@ -310,13 +310,19 @@ class MetadataMonitor:
         if not self._table.backoff.due():
             return
         self._make_table()
-        # Taken before the rows are read: what is edited during the pass moves it again.
-        version = ControlTable(self.runtime.tables, self.control_table).version()
+        rows: Sequence[Row] | None = None
+        if tick.load is not None and tick.load.write and self._version is not None:
+            # What the load read plus what it wrote is what is there. If its commit was not the only one since
+            # the last pass, the version that the next tick reads is a higher one, and moves that pass.
+            version, rows = self._version + 1, overlay(tick.load.current, tick.load)
+        else:
+            # Taken before the rows are read: what is edited during the pass moves it again.
+            version = ControlTable(self.runtime.tables, self.control_table).version()
         self._table.succeeded()
         with self._boundary(self._work):
-            self._reconcile(version, tick)
+            self._reconcile(version, tick, rows)
 
-    def _reconcile(self, version: int, tick: _Tick) -> None:
+    def _reconcile(self, version: int, tick: _Tick, rows: Sequence[Row] | None) -> None:
         moved = version != self._version
         compare = self._comparison_is_due(tick.at)
         due = {module for module, backoff in self._failed.items() if backoff.due()}
@@ -326,7 +332,7 @@ class MetadataMonitor:
             return
         self._tried = version
         chosen = None if moved or compare else due
-        result = self._pass(chosen, compare=compare, rows=self._known_rows(version, tick.load))
+        result = self._pass(chosen, compare=compare, rows=rows)
         if result is None:  # a module that failed is gone by now
             chosen = None
             result = self._pass(None, compare=compare)
@@ -337,16 +343,6 @@ class MetadataMonitor:
             tick.compared = True
             self._compared_at = tick.at
         self._settle(result, tick, moved=moved, whole=chosen is None)
-
-    def _known_rows(self, version: int, load: Load | None) -> Sequence[Row] | None:
-        """The table's rows, if this tick's load knows them; None when they have to be read.
-
-        When one commit was made since the last pass, and the load made one, it was that one: what it read plus
-        what it wrote is what is there.
-        """
-        if load is None or not load.write or self._version is None or version != self._version + 1:
-            return None
-        return overlay(load.current, load)
 
     def _pass(
         self, modules: Collection[str] | None, *, compare: bool, rows: Sequence[Row] | None = None

@@ -31,7 +31,12 @@ def test_demo_runs_twice_in_one_folder(tmp_path: Path) -> None:
     again = run("lakeflow-job-meta", "demo", "--dir", str(folder), "--format", "json", seconds=180)
     assert again.returncode == 0, again.stdout + again.stderr
     result = json.loads(again.stdout)
-    assert list(result) == ["ok", "steps"]
+    assert list(result) == ["ok", "steps", "uploaded_first", "files_by_label", "uploaded_second"]
+    documents = [path for path in (FILES / "documents").rglob("*") if path.is_file()]
+    assert result["uploaded_first"] == len(documents)
+    assert result["uploaded_second"] == 1
+    assert result["files_by_label"]["Payment card data"] == 2
+    assert "Personal data" in result["files_by_label"]
     assert result["ok"] is True
     assert [step["name"] for step in result["steps"]] == [step.name for step in STEPS]
     assert all(
@@ -73,7 +78,7 @@ def test_failed_step_is_told_with_its_reason(
     assert "the moon is not up" in (tmp_path / "demo" / "demo.log").read_text()
 
 
-@pytest.mark.parametrize(("name", "good"), [("sales", True), ("inventory", True), ("returns", False)])
+@pytest.mark.parametrize(("name", "good"), [("sales", True), ("inventory", True), ("documents", True), ("returns", False)])
 def test_metadata_of_the_demo(name: str, good: bool) -> None:
     """The demo's good files validate, and the broken one has exactly its two mistakes, each with its line."""
     path = FILES / "volume" / f"{name}.yaml"

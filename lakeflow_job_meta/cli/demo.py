@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -60,11 +60,11 @@ def demo(directory: Path, output: str) -> None:
     """
     root = _prepare(directory)
     log = root / "demo.log"
-    results = _play(root, log, to_stderr=output == "json")
+    results, facts = _play(root, log, to_stderr=output == "json")
     ok = all(result.ok for result in results)
     if output == "json":
         steps = [{"name": r.name, "ok": r.ok, "seconds": round(r.seconds, 2)} for r in results]
-        click.echo(json.dumps({"ok": ok, "steps": steps}))
+        click.echo(json.dumps({"ok": ok, "steps": steps, **facts}))
     sys.exit(0 if ok else 1)
 
 
@@ -87,8 +87,8 @@ def _prepare(directory: Path) -> Path:
     return root
 
 
-def _play(root: Path, log: Path, *, to_stderr: bool) -> list[StepResult]:
-    """Every step until one fails; the workspace is stopped at the end."""
+def _play(root: Path, log: Path, *, to_stderr: bool) -> tuple[list[StepResult], dict[str, Any]]:
+    """Every step until one fails, and what they found; the workspace is stopped at the end."""
     # Imported here: the steps need the extra `local`, and `--help` must stay quick.
     from rich.markup import escape
 
@@ -128,7 +128,7 @@ def _play(root: Path, log: Path, *, to_stderr: bool) -> list[StepResult]:
         finally:
             stage.close()
             process.stop(stage.folder)
-    return results
+    return results, stage.facts
 
 
 def _attempt(act: Callable[[Demo], None], stage: Demo, log: Path) -> str:
@@ -190,6 +190,10 @@ def _ending(console: Console, folder: Path, seconds: float) -> None:
     for text, command in (
         ("what is there", f"{program} status {table} --local {shown}"),
         ("the tables", f'{program} local sql --dir {shown} "SELECT * FROM gold.demo.daily_sales"'),
+        (
+            "the documents",
+            f'lakeflow-job-meta local sql --dir {shown} "SELECT relative_path, labels FROM main.demo.dxr_files"',
+        ),
         ("run it again", f"{program} run sales {table} --local {shown}"),
         ("stop it again", f"{program} local stop --dir {shown}"),
     ):

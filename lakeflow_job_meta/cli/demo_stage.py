@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lakeflow_job_meta.metadata_manager import MetadataManager
     from lakeflow_job_meta.monitor import MetadataMonitor
     from lakeflow_job_meta.orchestrator import JobOrchestrator
+    from lakeflow_job_meta.ports import Run
     from lakeflow_job_meta.reconcile.actions import Plan
 
 CONTROL_TABLE = "main.demo.etl_control"
@@ -26,6 +27,8 @@ METADATA = "/Volumes/main/demo/metadata"
 WHEELS = "/Volumes/main/demo/wheels"
 CODE = "/Workspace/Shared/demo"
 FILES = Path(__file__).parent / "demo_files"
+#: Longest that a run of one of the demo's jobs may take, in seconds.
+RUN_LIMIT = 150.0
 
 
 class DemoFailed(LakeflowJobMetaError):
@@ -55,6 +58,8 @@ class Demo:
     job_id: int
 
     def __init__(self, root: Path, console: Console) -> None:
+        #: What the demo's JSON tells beside the steps.
+        self.facts: dict[str, Any] = {}
         self.root = root
         self.folder = root / "workspace"
         self.console = console
@@ -130,6 +135,33 @@ class Demo:
         seen = self.tick()
         expect(not seen["errors"], f"the monitor reports errors: {seen['errors']}")
         return seen
+
+    def run_module(self, module: str) -> int:
+        """One run of a module's job, told task by task; every one must succeed. Its id."""
+        run_id = self.orchestrator.run(module)
+        self.say(f"    run {run_id} of `{module}` started")
+        told: set[str] = set()
+
+        def tell(run: Run) -> None:
+            for task in run.tasks:
+                if task.result_state and task.task_key not in told:
+                    told.add(task.task_key)
+                    seconds = max(0, task.end_time - task.start_time) / 1000
+                    self.say(
+                        f"        {task.task_key:<16} {task.result_state} in {seconds:.1f} s",
+                        task.result_state,
+                    )
+
+        run = self.orchestrator.follow(run_id, tell, poll_seconds=0.5, timeout_seconds=RUN_LIMIT)
+        state = run.result_state or run.life_cycle_state
+        bad = [
+            f"{t.task_key}: {t.result_state} {t.message}" for t in run.tasks if t.result_state != "SUCCESS"
+        ]
+        expect(run.result_state == "SUCCESS", f"run {run_id} ended {state}: {run.message}; {'; '.join(bad)}")
+        expect(not bad, "; ".join(bad))
+        keys = task_keys(self.existing(module))
+        expect(len(run.tasks) == len(keys), f"run {run_id} had {len(run.tasks)} tasks")
+        return run_id
 
     def job(self, name: str) -> Job | None:
         """The job of that name with all its tasks, as the SDK reads it; None when there is none."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from lakeflow_job_meta.cli import demo_documents
 from lakeflow_job_meta.cli.demo_stage import (
     CODE,
     CONTROL_TABLE,
@@ -23,10 +24,7 @@ from lakeflow_job_meta.cli.demo_stage import (
     task_keys,
     text_of,
 )
-from lakeflow_job_meta.ports import Run
 
-#: Longest that a run of the demo's job may take, in seconds.
-RUN_LIMIT = 150.0
 TASKS = ["load_orders", "clean_orders", "check_quality", "daily_sales", "any_sales", "report_regions"]
 
 
@@ -126,7 +124,7 @@ def drop_yaml(demo: Demo) -> None:
 
 def run_job(demo: Demo) -> None:
     """The job runs: every task is green, and the Delta tables hold what they should."""
-    _run(demo)
+    demo.run_module("sales")
     raw = demo.spark.table("bronze.demo.orders").count()
     clean = demo.spark.table("silver.demo.orders").count()
     expect(
@@ -142,31 +140,6 @@ def run_job(demo: Demo) -> None:
     )
     expect([row[0] for row in regions] == ["north", "south"], f"the regions' tables hold {regions}")
     expect(sum(row[1] for row in regions) == clean, "the regions' orders do not add up")
-
-
-def _run(demo: Demo) -> None:
-    """One run of the job, told task by task; every one must succeed."""
-    run_id = demo.orchestrator.run("sales")
-    demo.say(f"    run {run_id} of job {demo.job_id} started")
-    told: set[str] = set()
-
-    def tell(run: Run) -> None:
-        for task in run.tasks:
-            if task.result_state and task.task_key not in told:
-                told.add(task.task_key)
-                seconds = max(0, task.end_time - task.start_time) / 1000
-                demo.say(
-                    f"        {task.task_key:<16} {task.result_state} in {seconds:.1f} s", task.result_state
-                )
-
-    run = demo.orchestrator.follow(run_id, tell, poll_seconds=0.5, timeout_seconds=RUN_LIMIT)
-    state = run.result_state or run.life_cycle_state
-    expect(run.result_state == "SUCCESS", f"run {run_id} ended {state}: {run.message}")
-    bad = [f"{t.task_key}: {t.result_state} {t.message}" for t in run.tasks if t.result_state != "SUCCESS"]
-    expect(not bad, "; ".join(bad))
-    expect(
-        len(run.tasks) == len(task_keys(demo.existing("sales"))), f"run {run_id} had {len(run.tasks)} tasks"
-    )
 
 
 def insert_row(demo: Demo) -> None:
@@ -215,7 +188,7 @@ def edit_file(demo: Demo) -> None:
     demo.say(
         f"    job {job.job_id} is updated in place; the row that was INSERTed is still its task. It runs again:"
     )
-    _run(demo)
+    demo.run_module("sales")
     raw = demo.spark.table("bronze.demo.orders").count()
     expect(raw == 140, f"14 days with 140 orders were expected, there are {raw}")
     demo.say(f"    bronze.demo.orders has {raw} rows now: 14 days")
@@ -354,4 +327,16 @@ STEPS: tuple[Step, ...] = (
         "remove a file, put it back", "A job whose file is gone is retired, not deleted.", remove_and_return
     ),
     Step("look again", "A second pass finds nothing to do.", look_again),
+    Step(
+        "drop documents",
+        "Text, CSV, JSON, HTML, Word, Excel and PDF, and a file that describes five tasks: send them to Data X-Ray, "
+        "collect what it finds, lay them out by label, record all it knows, tell of it.",
+        demo_documents.drop_documents,
+    ),
+    Step(
+        "classify them",
+        "The job runs. Data X-Ray's simulator reads the documents and finds cards, accounts, persons.",
+        demo_documents.classify,
+    ),
+    Step("add one document", "Only what is new or changed is sent.", demo_documents.add_document),
 )

@@ -17,8 +17,9 @@ import click
 from lakeflow_job_meta.cli import display
 from lakeflow_job_meta.cli.errors import report
 from lakeflow_job_meta.cli.options import format_option, local_option, profile_option, warehouse_option
-from lakeflow_job_meta.dxr.settings import TOKEN_VARIABLES, DxrSetting, for_task, read_dotenv, resolve
+from lakeflow_job_meta.dxr.setting import DxrSetting
 from lakeflow_job_meta.dxr.settings import SETTINGS as DXR_SETTINGS
+from lakeflow_job_meta.dxr.settings import TOKEN_VARIABLES, for_task, read_dotenv, resolve
 from lakeflow_job_meta.errors import DxrRunFailed
 
 #: Further variables that stand for a setting's parts.
@@ -133,6 +134,7 @@ def _command(name: str, task: str, text: str) -> None:
     @click.pass_context
     def call(
         ctx: click.Context,
+        /,
         local: Path | None,
         json: bool,
         warehouse_id: str | None,
@@ -142,7 +144,7 @@ def _command(name: str, task: str, text: str) -> None:
         flags = {setting: value for setting, value in given.items() if value not in (None, ())}
         ctx.exit(run(task, flags, ctx.meta[_PAIR], local, warehouse_id, profile, json=json))
 
-    for setting in reversed(for_task(task).values()):
+    for setting in for_task(task).values():
         _flag(setting)(call)
 
 

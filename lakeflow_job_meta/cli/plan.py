@@ -112,11 +112,14 @@ def apply(
             raise UsageError("--plan applies exactly the plan in the file: leave --yaml and --module away")
         load, result = _apply_kept(given, kept, take_over=take_over)
     else:
+        from lakeflow_job_meta.control.loading import overlay
+
         load = None
         with session(given, create=True) as opened:
             if yaml:
                 load = opened.manager.load(list(yaml), hand=True, take_over=take_over)
-            made = opened.orchestrator.plan(modules=modules or None, load=load, force=force)
+            rows = overlay(load.current, load) if load is not None else None  # known, and not read again
+            made = opened.orchestrator.plan(modules=modules or None, load=load, rows=rows, force=force)
             with _progress(len(made.changing)) as advance:
                 result = opened.orchestrator.apply(made, progress=advance)
     rest = _file_problems(load)

@@ -72,7 +72,7 @@ class _Collect:
         self.ledger = Ledger(session.tables, settings.table("job"))
         self.checkpoints = Checkpoints(session.tables, settings.table("checkpoint"))
         self.metadata = definitions.metadata(settings.metadata_table)
-        self.summary = Summary(dry_run=bool(settings["dry_run"]))
+        self.summary = session.summary = Summary(dry_run=bool(settings["dry_run"]))
         self.started = session.clock()
         self.deadline = self.started + timedelta(seconds=settings["deadline"])
         self.polled: dict[str, Job] = {}

@@ -85,7 +85,7 @@ class _Ingest:
         self.ledger = Ledger(session.tables, settings.table("job"))
         self.checkpoints = Checkpoints(session.tables, settings.table("checkpoint"))
         self.metadata: TableName = settings.metadata_table
-        self.summary = Summary(dry_run=self.dry_run)
+        self.summary = session.summary = Summary(dry_run=self.dry_run)
         self.stopped = Event()
         self.waiting: list[Future[Outcome]] = []
         self.rows: list[JsonObject] = []
@@ -100,6 +100,7 @@ class _Ingest:
             _ = self.session.client  # a missing token is told before anything is done
             definitions.ensure(self.session.tables, self.ledger.definition)
             definitions.ensure(self.session.tables, self.checkpoints.definition)
+            definitions.ensure(self.session.tables, definitions.metadata(self.metadata))
         known, open_jobs = self._known()
         try:
             with ExitStack() as opened:
@@ -344,14 +345,13 @@ class _Ingest:
         self.summary.deleted = len(gone)
         for start in range(0, len(gone), ROWS):
             part = gone[start : start + ROWS]
-            if self.session.tables.columns(self.metadata) is not None:
-                merge(
-                    self.session.tables,
-                    definitions.metadata(self.metadata),
-                    [{"file_path": path, "source_deleted_at": now} for path in part],
-                    ("file_path",),
-                    insert=False,
-                )
+            merge(
+                self.session.tables,
+                definitions.metadata(self.metadata),
+                [{"file_path": path, "source_deleted_at": now} for path in part],
+                ("file_path",),
+                insert=False,
+            )
             self.checkpoints.save(
                 [
                     {"volume_path": self.volume, "file_path": path, "state": "deleted", "updated_at": now}

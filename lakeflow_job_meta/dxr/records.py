@@ -94,7 +94,7 @@ class Recorder:
             "labels": labels,
             "tags": ids,
             "annotators": [one["name"] or one["id"] for one in annotators if _found(one)],
-            "annotators_json": _json(annotators),
+            "annotators_json": _json([one for one in annotators if _found(one)]),
             "extracted_metadata_json": _json(extracted),
             "version": file.version,
             "source_sha256": file.sha256 or None,

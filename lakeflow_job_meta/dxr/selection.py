@@ -41,6 +41,9 @@ class Selection:
     since: datetime | None = None
     sample_percent: float = 100.0
 
+    def __post_init__(self) -> None:
+        _ = self._included, self._excluded  # a wrong pattern is told before anything is done
+
     def takes(self, relative_path: str, info: FileInfo) -> bool:
         """Whether the file is one of them."""
         if self._included and not any(one.fullmatch(relative_path) for one in self._included):

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.dxr.settings import DxrSettings, token_of
+from lakeflow_job_meta.dxr.summary import Summary
 from lakeflow_job_meta.errors import UsageError
 from lakeflow_job_meta.ports import Catalog, Secrets, Tables, Volumes
 
@@ -47,6 +48,8 @@ class DxrSession:
     log: Callable[..., None] = _quiet
     given_client: DxrClient | None = None
     catalog: Callable[[], Catalog] | None = None
+    #: The counts so far, also of a run that an error ends.
+    summary: Summary | None = None
 
     @cached_property
     def client(self) -> DxrClient:

@@ -343,8 +343,8 @@ class DxrSettings:
         return TableName.parse(str(self.need("metadata_table")))
 
     def table(self, name: str) -> TableName:
-        """The table `dxr_<name>`, or what `<name>_table` names; without a schema it lies beside the metadata table."""
-        given = self.values.get(f"{name}_table")
+        """The table of our `checkpoint`s, `job`s or `run`s: what its setting names, else beside the metadata table."""
+        given = self.values.get(f"{name}_table") or self.values.get(f"{name}s_table")
         if given:
             return TableName.parse(str(given))
         beside = self.metadata_table

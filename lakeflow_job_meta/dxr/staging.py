@@ -62,7 +62,7 @@ class Staging:
                 before = self.rows
                 with tempfile.TemporaryFile() as file:
                     capped = self._part(file, lines, projection, cap)
-                    if self.rows > before:
+                    if self.rows > before or not part:  # an empty answer is a file, too
                         file.seek(0)
                         self._volumes.upload(f"{self.folder}/part-{part:05d}.parquet", file)
                 part += 1

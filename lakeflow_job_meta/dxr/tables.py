@@ -200,6 +200,7 @@ def ensure(tables: Tables, definition: TableDefinition) -> None:
         if there.get(column.name.lower()) != column.type
     ]
     if wrong:
+        wrong.sort(key=lambda one: one.endswith("is missing"))  # what is there and differs says most
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise TableMismatch(
             f"{definition.name} is another table than this needs: {', '.join(wrong[:5])}{more}; "

@@ -70,8 +70,8 @@ def _query(
     )
     if not enforce and not intended:
         left, found = [*found, *left], []
-    if not found and entries is None:
-        return None, changes, left
+    if not found and entries is None and record.applied is not None:
+        return None, changes, left  # one without `applied` was found by its tags, and is to be recorded
     done = QueryWork(query.source_id, query.settings, record.query_id, bool(found), entries)
     return done, [*found, *changes], left
 

@@ -289,11 +289,11 @@ def _keep(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action
         requires=desired.requires,
     )
     reasons = _left([*left, *attachments.left], drift) if drift == "report" else []
-    if changes or attachments.queries:
+    if changes or any(query.touches_workspace for query in attachments.queries):
         return _action(state, "revive" if reviving else "update", changes, reasons, work)
     if work.start_run:
         return _action(state, "update", (), ["what was written last has not been run yet", *reasons], work)
-    saved = _saved(state, work.record) and applied == wanted
+    saved = _saved(state, work.record) and applied == wanted and not attachments.queries
     return _action(state, "unchanged", (), reasons, None if saved else work)
 
 

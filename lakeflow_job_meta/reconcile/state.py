@@ -53,13 +53,17 @@ class ModuleState:
 
 @dataclass(frozen=True, slots=True)
 class QueryWork:
-    """A saved query to create (no id yet), to update, or to give its permissions only."""
+    """A saved query to create (no id yet), to update, to give its permissions only, or only to record."""
 
     source_id: str
     settings: JsonObject
     query_id: str = ""
     write: bool = True
     permissions: tuple[JsonObject, ...] | None = None
+
+    @property
+    def touches_workspace(self) -> bool:
+        return self.write or self.permissions is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Tasks: what small tasks of our own do inside a run (`sql_script`).
+"""Tasks: what small tasks of our own do inside a run (`sql_script`, `notify`).
 
 What lives here: one module a task type, each with `run(context: TaskContext) -> summary`. It sees
 ports (`tables`, `volumes`, `spark`), never an adapter, and raises TaskError with a sentence for the

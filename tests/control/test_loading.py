@@ -445,6 +445,7 @@ steps = st.one_of(
     st.tuples(st.just("rename"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
     st.tuples(st.just("hand"), st.sampled_from(("/x.yaml", "/y.yaml")), contents),
     st.tuples(st.just("sync"), st.just(""), st.none()),
+    st.tuples(st.just("kill"), st.sampled_from(("before its rows", "after its rows")), st.none()),
 )
 
 
@@ -474,6 +475,8 @@ def take(world: World, step: tuple[str, str, object]) -> None:
         world.hand(name, take_over=True)
     elif kind == "sync":
         world.sync()
+    elif kind == "kill":
+        world.dies = name
 
 
 @settings(max_examples=300, deadline=None)
@@ -481,7 +484,7 @@ def take(world: World, step: tuple[str, str, object]) -> None:
 def test_any_history_converges_to_a_fresh_load(
     history: list[tuple[str, str, object]], final: dict[str, dict[str, dict[str, str]]], between: bool
 ) -> None:
-    """Whatever edits, errors, renames and removals went before: sound files in the end make their rows.
+    """Whatever edits, errors, renames, removals and kills went before: sound files in the end make their rows.
 
     Hand loads are given back at the end, so that the volume alone decides.
     """
@@ -491,6 +494,7 @@ def test_any_history_converges_to_a_fresh_load(
         take(world, step)
         if between:
             world.sync()
+    world.dies = ""
     for name in list(world.disk):
         world.disk[name] = {}
         world.hand(name)
@@ -515,6 +519,7 @@ def test_a_second_look_finds_nothing_to_do(history: list[tuple[str, str, object]
     world = World()
     for step in history:
         take(world, step)
+    world.dies = ""
     world.sync()
     assert idle(world)
 
@@ -530,6 +535,7 @@ def test_a_sql_edit_stands_until_its_row_changes(history: list[tuple[str, str, o
         if index == number:
             world.edit("q", "s", "mine")
         take(world, step)
+    world.dies = ""
     world.edit("q", "s", "mine")
     world.put("sql.yaml", {"q": {"s": "1", "t": "2"}})
     world.sync()

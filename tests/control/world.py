@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from lakeflow_job_meta.control.intents import intents
 from lakeflow_job_meta.control.loading import Load, decide, overlay, pending, vanished
 from lakeflow_job_meta.control.records import FileRecord
 from lakeflow_job_meta.errors import Place, Problem
@@ -73,6 +74,7 @@ class World:
     table: list[Row] = field(default_factory=list)
     records: dict[str, FileRecord] = field(default_factory=dict)
     now: datetime = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    dies: str = ""  # where the next load is killed
 
     def put(self, name: str, content: Any) -> None:
         self.volume[f"{FOLDER}/{name}"] = content
@@ -131,8 +133,16 @@ class World:
             folder=FOLDER,
             infos={path: FileInfo(path, 1, 1) for path in where},
         )
+        dies, self.dies = self.dies, ""
+        if load.write:
+            written = {there.key for there in load.write}
+            intended = intents(load.records, self.records, written)
+            self.records.update({record.path: record for record in intended})
+        if dies == "before its rows":
+            return load
         self.table = overlay(self.table, load)
-        self.records.update({record.path: record for record in load.records})
+        if dies != "after its rows":
+            self.records.update({record.path: record for record in load.records})
         return load
 
 

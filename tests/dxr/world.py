@@ -151,7 +151,16 @@ class World:
 
     def submitted(self) -> list[dict[str, Any]]:
         """The jobs that the simulator has."""
-        return list(self.dxr.http.get("/_simulator/jobs").json())
+        return list(self.dxr.http.get("/_simulator/jobs").json()["jobs"])
+
+    def received(self) -> list[tuple[str, str]]:
+        """(upload name, SHA-256) of every file that the simulator accepted."""
+        rows = self.dxr.simulator.store.database.read("SELECT name, sha256 FROM dxr_files ORDER BY seq")
+        return [(row["name"], row["sha256"]) for row in rows]
+
+    def sent(self) -> list[str]:
+        """The SHA-256 of every file that the simulator accepted, sorted."""
+        return sorted(sha256 for _, sha256 in self.received())
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [facts for event, facts in self.logged if event == name]

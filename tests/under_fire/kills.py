@@ -30,16 +30,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lakeflow_job_meta.jobs.queries import QueryOwner, query_owner, read_query_tags
+from lakeflow_job_meta.jobs.queries import QueryOwner, query_owner
 from lakeflow_job_meta.local import process
 from lakeflow_job_meta.local.connection import Connection
-from lakeflow_job_meta.names import MODULE_TAG, TABLE_TAG, TableName, module_tag, read_module_tag, table_tag
+from lakeflow_job_meta.names import MODULE_TAG, TableName, module_tag, read_module_tag
+from tests.under_fire.inventory import Inventory, query_ids
 
 JsonObject = dict[str, Any]
 
@@ -178,23 +177,19 @@ class World:
         self.kind = kind
         self.retire = retire
         self.table = TableName("main", f"world_{number}", "etl_control")
-        self.connection = connection
+        self.there = Inventory(connection, self.table)
         self.chance = chance
         self.modules = {f"m{n:03}": Module(query=n if n % 12 == 1 else 0) for n in range(jobs)}
+        #: Modules that were not wanted at some time since all was well last.
+        self.unwanted: set[str] = set()
         self.volume = f"/Volumes/main/landing/world_{number}"
         self.folder = Path(connection.directory) / self.volume[1:]
         self.folder.mkdir(parents=True)
         self.write()
 
     def command(self, kind: str = "") -> list[str]:
-        shared = [
-            "--control-table",
-            str(self.table),
-            "--local",
-            self.connection.directory,
-            "--format",
-            "json",
-        ]
+        local = self.there.connection.directory
+        shared = ["--control-table", str(self.table), "--local", local, "--format", "json"]
         shared += ["--claim-seconds", str(CLAIM_SECONDS), "--retire", self.retire]
         if (kind or self.kind) == "apply":
             yaml = ["--yaml", str(self.folder)] if self.kind == "apply" else []
@@ -229,77 +224,9 @@ class World:
             )
         for name in some(0.03):
             self.modules[name].wanted = not self.modules[name].wanted
+            self.unwanted.add(name)
         self.modules[f"n{len(self.modules):03}"] = Module(query=self.chance.choice((0, 1)))
         self.write()
-
-    @property
-    def wanted(self) -> set[str]:
-        return {name for name, module in self.modules.items() if module.wanted}
-
-    # ------------------------------------------------------------ what is there
-
-    def pages(self, path: str, key: str) -> Iterator[JsonObject]:
-        token = ""
-        while True:
-            page = self.connection.ask("GET", f"{path}&page_token={token}" if token else path, seconds=30)
-            yield from page.get(key) or ()
-            token = page.get("next_page_token") or ""
-            if not token:
-                return
-
-    def jobs(self) -> dict[str, list[JsonObject]]:
-        """Jobs with this table's tag, by their module's."""
-        found: dict[str, list[JsonObject]] = {}
-        for job in self.pages("/api/2.2/jobs/list?limit=100&expand_tasks=true", "jobs"):
-            tags = job["settings"].get("tags") or {}
-            tag = read_module_tag(tags.get(MODULE_TAG, ""))
-            if tags.get(TABLE_TAG) == table_tag(self.table) and tag is not None:
-                found.setdefault(tag.live, []).append(job)
-        return found
-
-    def queries(self) -> dict[QueryOwner, list[JsonObject]]:
-        """Saved queries with this table's tag, by owner."""
-        found: dict[QueryOwner, list[JsonObject]] = {}
-        for query in self.pages("/api/2.0/sql/queries?page_size=100", "results"):
-            owner = read_query_tags(query.get("tags"))
-            if owner is not None and owner.table == table_tag(self.table):
-                found.setdefault(owner, []).append(query)
-        return found
-
-    def select(self, statement: str) -> list[list[str | None]]:
-        body = {"statement": statement, "warehouse_id": "local", "wait_timeout": "30s"}
-        answer = self.connection.ask("POST", "/api/2.0/sql/statements", body, seconds=60)
-        return (answer.get("result") or {}).get("data_array") or []
-
-    def recorded(self) -> dict[str | None, int | None]:
-        """Job ids by module as `_jobs` has them."""
-        rows = self.select(f"SELECT module_name, job_id FROM {self.table.companion('jobs').quoted}")
-        return {module: None if job_id is None else int(job_id) for module, job_id in rows}
-
-    def history(self, module: str) -> str:
-        """All that the tables know of a module, for people."""
-        where = f"WHERE module_name = '{module}'"
-        jobs, events = self.table.companion("jobs").quoted, self.table.companion("events").quoted
-        columns = "module_name, job_id, status, error, rows_hash, claim, claimed_until, applied_at"
-        rows = self.select(f"SELECT {columns} FROM {jobs} {where}")
-        rows += self.select(f"SELECT source_id, is_active FROM {self.table.quoted} {where}")
-        rows += self.select(f"SELECT * FROM {self.table.companion('queries').quoted} {where}")
-        rows += self.select(f"SELECT * FROM {events} {where} ORDER BY at")
-        return "".join(f"\n      {row}" for row in rows)
-
-    def forget(self) -> None:
-        """Delete the world's jobs and queries, so that the next world's listings are short."""
-        ids = [job["job_id"] for jobs in self.jobs().values() for job in jobs]
-        with ThreadPoolExecutor(4) as pool:
-            list(
-                pool.map(
-                    lambda job_id: self.connection.ask("POST", "/api/2.2/jobs/delete", {"job_id": job_id}),
-                    ids,
-                )
-            )
-        for held in self.queries().values():
-            for query in held:
-                self.connection.ask("DELETE", f"/api/2.0/sql/queries/{query['id']}")
 
     # ------------------------------------------------------------ what must hold
 
@@ -309,8 +236,8 @@ class World:
         Args:
             before: job ids by module when all was well last.
         """
-        jobs = self.jobs()
-        for module in sorted(self.wanted & set(before)):
+        jobs = self.there.jobs()
+        for module in sorted(set(before) - self.unwanted):
             kept = [job for job in jobs.get(module_tag(module), []) if job["job_id"] == before[module]]
             tag = read_module_tag(kept[0]["settings"]["tags"][MODULE_TAG]) if kept else None
             if tag is None or tag.retired:
@@ -321,9 +248,10 @@ class World:
 
     def check_converged(self, figures: Figures) -> dict[str, int]:
         """One of each, nothing unknown, everything as wanted; returns job ids of live modules."""
-        jobs, queries, recorded = self.jobs(), self.queries(), self.recorded()
+        jobs, queries, recorded = self.there.jobs(), self.there.queries(), self.there.recorded()
         live: dict[str, int] = {}
         used: set[str] = set()
+        self.unwanted.clear()
         names = {module_tag(name): name for name in self.modules}
         for tag, held in jobs.items():
             if len(held) > 1:
@@ -334,15 +262,11 @@ class World:
             for job in held:
                 if recorded.get(names.get(tag, "")) != job["job_id"]:
                     figures.orphans += 1
-                    history = self.history(names.get(tag, ""))
+                    history = self.there.history(names.get(tag, ""))
                     figures.tell(
                         f"{self.table}: job {job['job_id']} of {names.get(tag, tag)} is in no record{history}"
                     )
-                used |= {
-                    task["sql_task"]["query"]["query_id"]
-                    for task in job["settings"].get("tasks") or []
-                    if "sql_task" in task
-                }
+                used |= query_ids(job)
         for owner, found in queries.items():
             if len(found) > 1:
                 figures.duplicates += len(found) - 1
@@ -352,14 +276,14 @@ class World:
             unused = [query["id"] for query in found if query["id"] not in used]
             if unused and len(found) == 1:
                 figures.orphans += 1
-                history = self.history(names.get(owner.module, ""))
+                history = self.there.history(names.get(owner.module, ""))
                 figures.tell(f"{self.table}: no job uses query {unused[0]} of {owner.module}{history}")
         for name, module in self.modules.items():
             held = jobs.get(module_tag(name), [])
             wrong = self._wrong(name, module, held[0] if held else None, queries)
             if wrong:
                 figures.wrong += 1
-                figures.tell(f"{self.table}: {name}: {wrong}{self.history(name)}")
+                figures.tell(f"{self.table}: {name}: {wrong}{self.there.history(name)}")
             if module.wanted and held:
                 live[name] = held[0]["job_id"]
         return live
@@ -411,7 +335,7 @@ class Drive:
         while self.figures.sound and self.figures.kills.total() < self.kills:
             world = self._world(KINDS[self.worlds % 2])
             self._live(world)
-            world.forget()
+            world.there.forget()
         return self.figures
 
     def _world(self, kind: str) -> World:
@@ -429,7 +353,7 @@ class Drive:
             self.lives[kind, stage] = ended.seconds
             world.check_converged(self.figures)
             world.edit()
-        world.forget()
+        world.there.forget()
 
     def _live(self, world: World) -> None:
         """A world from its first row on: killed, converged, edited, killed, ..."""

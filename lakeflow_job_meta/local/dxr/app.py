@@ -13,6 +13,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -162,8 +163,8 @@ class Simulator:
             self._uploaded["files"] += len(upload.files)
             self._uploaded["bytes"] += sum(each.size for each in upload.files)
         if knobs.scan_id_when == "submit":
-            await run_sync(self.store.start_scan, job.number)
-            job = (await run_sync(self.store.job, datasource, job.job_id)) or job
+            scan_id = await run_sync(self.store.start_scan, job.number)
+            job = replace(job, scan_id=scan_id)
         self.crawlers.wake(datasource)
         shown = job_json(job, knobs, submitted=True)
         return answer(shown, knobs.submit_status)

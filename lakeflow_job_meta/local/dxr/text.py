@@ -168,8 +168,11 @@ def _table_or_paragraph(block: Any) -> str:
 def _xlsx(path: Path, limit: int) -> str:
     import openpyxl
 
-    workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    # A stream: by a path openpyxl refuses names that do not end in .xlsx.
+    file = path.open("rb")
+    workbook = None
     try:
+        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
         lines: list[str] = []
         size = 0
         for sheet in workbook.worksheets:
@@ -183,7 +186,9 @@ def _xlsx(path: Path, limit: int) -> str:
                     lines.append(line)
         return "\n".join(lines)
     finally:
-        workbook.close()
+        if workbook is not None:
+            workbook.close()
+        file.close()
 
 
 def _pdf(path: Path, limit: int) -> str:

@@ -28,6 +28,7 @@ from packaging.version import InvalidVersion
 
 from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.folder import Folder
+from lakeflow_job_meta.local.runs import own_wheel
 
 _READY = "ready"
 _NESTING = 10
@@ -101,6 +102,7 @@ class Environments:
                 problems.append(f"{line}: only wheels, requirements and '-r file' can be installed")
             except LocalError as e:
                 problems.append(str(e))
+        wheels += self._own(wheels, wanted)
         problems += _unmet(wheels, wanted)
         if problems:
             raise LocalError(
@@ -108,6 +110,16 @@ class Environments:
                 + "; ".join(problems)
             )
         return wheels, sorted(str(requirement) for requirement in wanted)
+
+    def _own(self, wheels: Sequence[Wheel], wanted: Sequence[Requirement]) -> list[Wheel]:
+        """This package's own wheel, where a task asks for it and only an editable install is there."""
+        asked = any(canonicalize_name(requirement.name) == own_wheel.NAME for requirement in wanted)
+        if not asked or any(wheel.name == own_wheel.NAME for wheel in wheels):
+            return []
+        if _installed(own_wheel.NAME) != "":
+            return []
+        made = self._wheel(str(own_wheel.build(self._folder.environments)), None)
+        return [made] if made is not None else []
 
     def _lines(
         self, lines: Iterable[str], base: Path | None, depth: int

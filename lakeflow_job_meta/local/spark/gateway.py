@@ -30,7 +30,7 @@ from lakeflow_job_meta.local.spark.told import Mention
 from lakeflow_job_meta.local.spark.upstream import OPTIONS, SERVICE, Metadata, SailError, Upstream
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.proto import ExecutePlanRequest, ExecutePlanResponse, Relation
+    from pyspark.sql.connect.proto import ExecutePlanRequest, ExecutePlanResponse, Plan, Relation
 
 TOKEN_KEY = "x-lakeflow-token"  # the name of the metadata, not a token
 
@@ -106,11 +106,16 @@ class Gateway:
 
         A statement that was begun is ended and recorded even if the client goes away meanwhile.
         """
+        if request.plan.WhichOneof("op_type") == "compressed_operation":
+            # With this condition clients send it again as it is.
+            raise Refused("compressed plans are not read here", condition="CONNECT_INVALID_PLAN.CANNOT_PARSE")
         command = request.plan.command
         kind = command.WhichOneof("command_type") if request.plan.HasField("command") else None
         work: Awaitable[Relation | None]
         if kind == "sql_command":
             sql = command.sql_command
+            if sql.input.HasField("with_relations"):
+                await self._define_references(session, sql.input)
             text = sql.input.sql.query if sql.HasField("input") else sql.sql
             if not rewrite.is_query(text):
                 work = self._statement(session, request)
@@ -120,9 +125,12 @@ class Gateway:
         elif kind in ("write_operation", "write_operation_v2"):
             writes = Writes(Statement(session, "", request, self._locks))
             work = writes.run(command)
+        elif kind == "create_dataframe_view":
+            await self._define(session, request.plan)
+            return answers.responses(session.id, request.operation_id, None)
         else:
-            if kind == "create_dataframe_view":
-                return await self._create_view(session, request)
+            if kind == "write_stream_operation_start":
+                raise unsupported("structured streaming", "write a batch: df.write.saveAsTable")
             await self._prepare_plan(session, request.plan, may_change=True)
             return None
         operation = request.operation_id
@@ -164,23 +172,44 @@ class Gateway:
         result = await rewrite.answer(statement)
         return result if result is not None else await statement.forward(text)
 
-    async def _create_view(self, session: Session, request: ExecutePlanRequest) -> list[ExecutePlanResponse]:
-        view = request.plan.command.create_dataframe_view
+    async def _define(self, session: Session, plan: Plan, *, hidden: bool = False) -> None:
+        """Makes the temporary view of a `create_dataframe_view`.
+
+        Args:
+            hidden: it is none of the client's own.
+        """
+        view = plan.command.create_dataframe_view
         if view.is_global:
             raise unsupported(
                 "global temporary views", "use createOrReplaceTempView, or a view of the catalog"
             )
         if session.is_temporary((view.name,)) and view.replace:
-            found = plans.parts(request.plan)
+            found = plans.parts(plan)
             if any(reads(mention, view.name) for mention in plans.mentions(session, found)):
                 plans.rename(found, view.name, session.told.hide_temporary(view.name))
-        mentions = await self._prepare_plan(session, request.plan, may_change=True)
-        own = self._own_request(session)
-        own.plan.CopyFrom(request.plan)
-        await self._upstream.execute(own)
-        own.plan.command.create_dataframe_view.replace = True
-        session.told.keep_temporary(view.name, mentions, plan=own.plan)
-        return answers.responses(session.id, request.operation_id, None)
+        mentions = await self._prepare_plan(session, plan, may_change=True)
+        await session.run(plan)
+        kept = type(plan).FromString(plan.SerializeToString())
+        kept.command.create_dataframe_view.replace = True
+        session.told.keep_temporary(view.name, mentions, plan=kept, hidden=hidden)
+
+    async def _define_references(self, session: Session, source: Relation) -> None:
+        """Makes the frames of `spark.sql("... {df}", df=df)` temporary views, which any statement can read."""
+        from pyspark.sql.connect.proto import Plan
+
+        for reference in source.with_relations.references:
+            alias = reference.subquery_alias
+            if not alias.alias:
+                raise unsupported(
+                    "a statement with a relation that has no name", "name it in the call of sql()"
+                )
+            plan = Plan()
+            plan.command.create_dataframe_view.input.CopyFrom(alias.input)
+            plan.command.create_dataframe_view.name = alias.alias
+            plan.command.create_dataframe_view.replace = True
+            await self._define(session, plan, hidden=True)
+        root = type(source).FromString(source.with_relations.root.SerializeToString())
+        source.CopyFrom(root)
 
     async def _prepare_plan(self, session: Session, plan: Any, *, may_change: bool) -> list[Mention]:
         """Brings the session to where Sail can run the plan, and answers its SHOW, DESCRIBE and catalog
@@ -317,7 +346,9 @@ class Gateway:
     async def _session(self, user: str, id: str) -> Session:
         key = user, id
         session = self._sessions.get(key)
-        if session is None or time.monotonic() - session.last_used > _IDLE_SECONDS:
+        now = time.monotonic()
+        if session is None or now - session.last_used > _IDLE_SECONDS:
+            self._sessions = {k: s for k, s in self._sessions.items() if now - s.last_used <= _IDLE_SECONDS}
             session = self._sessions[key] = Session(user, id, self._registry, self._upstream)
         await session.start()
         return session
@@ -325,6 +356,11 @@ class Gateway:
 
 async def _fail(context: Context, error: LocalError | SailError) -> NoReturn:
     """Ends a call as Spark Connect does: Sail's errors as they came, ours in the same form."""
+    if isinstance(error, SailError) and error.code() == grpc.StatusCode.UNAVAILABLE:
+        # Clients would take UNAVAILABLE for their own connection, and ask for a statement that is gone.
+        error = Refused(
+            "Sail ended while it ran the statement (out of memory?); it is started again: look what was done"
+        )
     if isinstance(error, SailError):
         trailing: Iterable[tuple[str, str | bytes]] = error.trailing_metadata() or ()
         kept = tuple((key, value) for key, value in trailing if key.startswith("grpc-status-details"))

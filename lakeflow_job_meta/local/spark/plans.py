@@ -42,6 +42,8 @@ class Parts:
     queries: list[Relation] = field(default_factory=list)
     """Relations that are SQL text."""
     tables: list[Any] = field(default_factory=list)
+    targets: list[Any] = field(default_factory=list)
+    """MERGE commands of the DataFrame API."""
     sources: list[Any] = field(default_factory=list)
     expressions: list[Any] = field(default_factory=list)
     catalogs: list[Relation] = field(default_factory=list)
@@ -61,6 +63,8 @@ def parts(plan: Message) -> Parts:
                 found.catalogs.append(message)
         elif name == "spark.connect.Read.NamedTable":
             found.tables.append(message)
+        elif name == "spark.connect.MergeIntoTableCommand":
+            found.targets.append(message)
         elif name == "spark.connect.Read.DataSource":
             found.sources.append(message)
         elif name == "spark.connect.Expression.ExpressionString":
@@ -116,6 +120,7 @@ def mentions(session: Session, found: Parts) -> list[Mention]:
         result += session.mentions(query.sql.query, texts)
     for table in found.tables:
         result.append(Mention(split_name(table.unparsed_identifier), sure=True))
+    result += (Mention(split_name(target.target_table_name), sure=True) for target in found.targets)
     for source in found.sources:
         if source.paths or source.options:
             result.append(Mention(("delta", "")))
@@ -140,6 +145,8 @@ def localize(session: Session, found: Parts) -> list[Mention]:
             table.unparsed_identifier = session.localized(identifier(*name))
         elif session.is_temporary(name):
             table.unparsed_identifier = identifier(session.temp_views[name[0].lower()].spelled)
+    for target in found.targets:
+        target.target_table_name = identifier(*session.spelled(split_name(target.target_table_name)))
     for source in found.sources:
         _refuse_change_feed(source.options)
         for i, path in enumerate(source.paths):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lakeflow_job_meta.errors import LocalError
 
-SESSION_SECONDS = 7 * 24 * 3600
+SESSION_SECONDS = 24 * 3600
 """An idle session is deleted by Sail after this time (its default is 15 minutes)."""
 
 SYSTEM_CATALOG = "__system"
@@ -91,6 +91,11 @@ class Sail:
                 f"Sail (pysail) did not start; see {self._log}, and check that the extra `local` is installed"
             )
         self.address = line.split()[1]
+
+    def wait(self) -> None:
+        """Waits until it has ended."""
+        if self._process is not None:
+            self._process.wait()
 
     def stop(self) -> None:
         """Ends it; does nothing when it is not there."""

@@ -60,7 +60,7 @@ class TempView:
         mentions: what it reads; empty when it never needs to be told again.
         body: what stands behind the name in the statement that makes it, or
         plan: the command that makes it.
-        hidden: it was replaced by a view that reads it.
+        hidden: it is none that the client knows, or it was replaced by a view that reads it.
     """
 
     spelled: str
@@ -228,10 +228,16 @@ class Told:
                 self._identities[spelled] = told.partition(" ")[0]
 
     def keep_temporary(
-        self, spelled: str, mentions: Iterable[Mention] = (), *, body: str = "", plan: Plan | None = None
+        self,
+        spelled: str,
+        mentions: Iterable[Mention] = (),
+        *,
+        body: str = "",
+        plan: Plan | None = None,
+        hidden: bool = False,
     ) -> None:
         """Remembers a temporary view that Sail was just told of."""
-        view = TempView(spelled, next(NEVER_THE_SAME), tuple(mentions), body, plan)
+        view = TempView(spelled, next(NEVER_THE_SAME), tuple(mentions), body, plan, hidden)
         self._session.temp_views[spelled.lower()] = view
         self._identities[_temporary_name(view)] = "view" if view.mentions else f"view {view.number} []"
 

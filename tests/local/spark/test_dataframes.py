@@ -91,3 +91,34 @@ def test_frames_follow_the_table(spark: Any, connect: Connect, schema: str) -> N
     connect().sql(f"INSERT INTO {schema}.t VALUES (2)")
     assert rows(frame) == [(1,), (2,)]
     assert frame.schema.names == ["a"]
+
+
+def test_sql_over_frames(spark: Any, connect: Connect, schema: str) -> None:
+    """`spark.sql("... {df}", df=df)` makes tables that all see, and no view that anyone sees."""
+    frame = spark.createDataFrame([(7, "seven")], "a INT, b STRING")
+    spark.sql("CREATE TABLE t AS SELECT * FROM {df}", df=frame)
+    spark.sql("INSERT INTO t (a) SELECT a + 1 FROM {df}", df=frame)
+    assert rows(connect().table(f"{schema}.t")) == [(7, "seven"), (8, None)]
+    assert rows(spark.sql("SELECT b FROM {df}", df=frame)) == [("seven",)]
+    assert [row.tableName for row in spark.sql("SHOW TABLES").collect()] == ["t"]
+
+
+def test_merge_into(spark: Any, connect: Connect, schema: str) -> None:
+    """The DataFrame API's MERGE, in a session that has not seen the table before."""
+    from pyspark.sql.connect import functions
+
+    spark.sql("CREATE TABLE t AS SELECT 1 AS a, 'x' AS b")
+    other = connect()
+    source = other.createDataFrame([(1, "y"), (2, "z")], "a INT, b STRING").alias("s")
+    merge = source.mergeInto(f"{schema}.t", functions.expr("t.a = s.a"))
+    merge.whenMatched().updateAll().whenNotMatched().insertAll().merge()
+    assert rows(spark.table("t")) == [(1, "y"), (2, "z")]
+
+
+def test_python_functions(spark: Any) -> None:
+    """UDFs run in Sail's own Python."""
+    from pyspark.sql.connect import functions
+
+    spark.sql("CREATE TABLE t AS SELECT 1 AS a")
+    plus = functions.udf(lambda value: value + 1, "int")
+    assert rows(spark.table("t").select(plus("a"))) == [(2,)]

@@ -101,7 +101,7 @@ def test_everything_survives_kill_9_and_sail_ends_with_its_parent(tmp_path: Path
 
 
 def test_sail_is_started_again_when_it_dies(tmp_path: Path) -> None:
-    """Open sessions go on: their context, settings of ours and the tables are there."""
+    """Open sessions go on: their context, temporary views and the tables are there."""
     folder = prepared(tmp_path)
     service = SparkService()
     service.start(folder, TOKEN)
@@ -109,12 +109,13 @@ def test_sail_is_started_again_when_it_dies(tmp_path: Path) -> None:
     spark.sql("CREATE SCHEMA main.s")
     spark.sql("USE main.s")
     spark.sql("CREATE TABLE t AS SELECT 1 AS a")
+    spark.sql("CREATE TEMPORARY VIEW tv AS SELECT * FROM t")
     assert service._sail is not None
     pid = service._sail.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: gone(pid))
-    assert rows(spark.sql("SELECT a, current_schema() FROM t")) == [(1, "s")]
+    service._sail.wait()
+    assert rows(spark.sql("SELECT a, current_schema() FROM tv")) == [(1, "s")]
     assert service._sail.pid != pid
     spark.stop()
     service.stop()

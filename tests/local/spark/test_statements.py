@@ -358,3 +358,21 @@ def test_volumes_by_sql(spark: Any, folder: Folder, schema: str) -> None:
     assert rows(spark.sql("SHOW VOLUMES")) == [(schema.split(".")[1], "inbox")]
     spark.sql("DROP VOLUME inbox")
     assert rows(spark.sql("SHOW VOLUMES")) == []
+
+
+# ---------------------------------------------------------------- texts
+
+
+def test_a_doubled_quote_is_one_quote(spark: Any) -> None:
+    """As in Spark 4 and standard SQL; Sail would leave it out."""
+    spark.sql("CREATE TABLE t (a STRING COMMENT 'it''s')")
+    spark.sql("""INSERT INTO t VALUES ('it''s'), ("a""b"), ('''')""")
+    assert sorted(row.a for row in spark.table("t").collect()) == ["'", 'a"b', "it's"]
+    assert rows(spark.sql("SELECT 'x''y', 'x' 'y'")) == [("x'y", "xy")]
+
+
+def test_insert_by_name(spark: Any) -> None:
+    """Columns that the query does not have are NULL or their default."""
+    spark.sql("CREATE TABLE t (a INT, b STRING, d INT DEFAULT 7, e DOUBLE)")
+    spark.sql("INSERT INTO t BY NAME SELECT 'n' AS b, 9 AS a")
+    assert rows(spark.table("t")) == [(9, "n", 7, None)]

@@ -24,16 +24,34 @@ async def insert(statement: Statement, cursor: Cursor) -> Relation:
         return await statement.forward(statement.sql)
     chain = cursor.name()
     entry = _table(statement, chain.parts)
-    sql = _completed(statement, cursor, entry) if entry is not None else statement.sql
+    sql = statement.sql
+    if entry is not None:
+        if cursor.ahead("BY", "NAME"):
+            place = cursor.i
+            sql = await _named(statement, cursor)
+            cursor = Cursor(sql)
+            cursor.i = place
+        sql = _completed(statement, sql, cursor, entry)
     count = _count(await statement.forward(sql))
     return answers.relation(
         (("num_affected_rows", "bigint"), ("num_inserted_rows", "bigint")), [(count, count)]
     )
 
 
-def _completed(statement: Statement, cursor: Cursor, entry: Entry) -> str:
-    """The INSERT with every column named."""
-    sql = statement.sql
+async def _named(statement: Statement, cursor: Cursor) -> str:
+    """INSERT ... BY NAME with the columns of its query instead."""
+    session = statement.session
+    place = cursor.words[cursor.i].start
+    cursor.expect("BY", "NAME")
+    query = cursor.rest()
+    await session.prepare(session.mentions(query))
+    schema = await session.upstream.schema(session.user, session.id, statement.query(query))
+    names = ", ".join(identifier(field.name) for field in schema.struct.fields)
+    return f"{statement.sql[:place]}({names}) {query}"
+
+
+def _completed(statement: Statement, sql: str, cursor: Cursor, entry: Entry) -> str:
+    """The INSERT with every column named; the cursor stands behind the table."""
     opening = cursor.word
     if opening is None or not opening.is_symbol("("):
         return sql
