@@ -63,7 +63,7 @@ def measure(large: int = LARGE, small: int = SMALL) -> Section:
     shapes = {
         "tenth": ([("large.bin", large // 10)], 1),
         "large": ([("large.bin", large)], 1),
-        "small": ([(f"{n % 100:02}/{n:05}.txt", SMALL_BYTES) for n in range(small)], 2),
+        "small": ([(f"{n % 100:02}/{n:05}.txt", SMALL_BYTES) for n in range(small)], 4),
     }
     with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
         for name, (files, at_once) in shapes.items():

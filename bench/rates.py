@@ -129,7 +129,7 @@ def measure(jobs: int = 1_000) -> Section:
                 "First creation (files to jobs) and one unchanged pass that compares, against the Jobs API stub with rules of its "
                 "fault injection: calls beyond a rate get 429 with Retry-After: 1, every call can get a latency. "
                 'The hourly limit is simulated on a small scale: an "hour" of '
-                f"{HOUR_SECONDS} s, and a retry budget of {HOUR_RETRY_SECONDS} s a call instead of 300. "
+                f"{HOUR_SECONDS} s, and a retry budget of {HOUR_RETRY_SECONDS} s a call instead of 120. "
                 "What follows for 12,000 jobs is in [docs/scale.md](../docs/scale.md)."
             )
         ],

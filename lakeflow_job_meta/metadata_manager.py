@@ -344,9 +344,9 @@ class MetadataManager:
                 if lost or not reading.unmoved(records.get(path), info, context)
             ]
         reader = Reader(self.runtime.volumes, given, context, self.runtime.clock, self._sleep)
-        first = reader.read(suspects, known)
+        first = reader.read(suspects, known, twice=not hand)
         more = pending(first.files, records, infos, vanished(records, there, folder, force=force))
-        second = reader.read([infos[path] for path in sorted(more)], {})
+        second = reader.read([infos[path] for path in sorted(more)], {}, twice=not hand)
         files = (*first.files, *second.files)
         load = decide(
             files,

@@ -78,7 +78,9 @@ def test_failed_step_is_told_with_its_reason(
     assert "the moon is not up" in (tmp_path / "demo" / "demo.log").read_text()
 
 
-@pytest.mark.parametrize(("name", "good"), [("sales", True), ("inventory", True), ("documents", True), ("returns", False)])
+@pytest.mark.parametrize(
+    ("name", "good"), [("sales", True), ("inventory", True), ("documents", True), ("returns", False)]
+)
 def test_metadata_of_the_demo(name: str, good: bool) -> None:
     """The demo's good files validate, and the broken one has exactly its two mistakes, each with its line."""
     path = FILES / "volume" / f"{name}.yaml"

@@ -33,6 +33,9 @@ class Runtime:
     workspace: Any
     volumes: Any = field(default_factory=lambda: FuseVolumes(None))
     spark: Any = None
+    secrets: Any = None
+    catalog: Any = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     def clock(self) -> datetime:
         return datetime.now(timezone.utc)

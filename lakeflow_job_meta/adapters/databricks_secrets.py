@@ -32,4 +32,6 @@ class DatabricksSecrets:
             return base64.b64decode(value or "", validate=True).decode("utf-8")
         except (binascii.Error, UnicodeDecodeError):
             # never chained: the cause would carry the value
-            raise WorkspaceError(f"the secret {key!r} of scope {scope!r} is not text; store it as text") from None
+            raise WorkspaceError(
+                f"the secret {key!r} of scope {scope!r} is not text; store it as text"
+            ) from None

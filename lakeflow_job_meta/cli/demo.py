@@ -192,7 +192,7 @@ def _ending(console: Console, folder: Path, seconds: float) -> None:
         ("the tables", f'{program} local sql --dir {shown} "SELECT * FROM gold.demo.daily_sales"'),
         (
             "the documents",
-            f'lakeflow-job-meta local sql --dir {shown} "SELECT relative_path, labels FROM main.demo.dxr_files"',
+            f'{program} local sql --dir {shown} "SELECT relative_path, labels FROM main.demo.dxr_files"',
         ),
         ("run it again", f"{program} run sales {table} --local {shown}"),
         ("stop it again", f"{program} local stop --dir {shown}"),

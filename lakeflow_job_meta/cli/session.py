@@ -34,9 +34,7 @@ class Session:
         patience: seconds that a call is repeated for; None: as long as a monitor does.
     """
 
-    def __init__(
-        self, given: Given, opened: ExitStack, *, create: bool, patience: float | None
-    ) -> None:
+    def __init__(self, given: Given, opened: ExitStack, *, create: bool, patience: float | None) -> None:
         self.given = given
         self.opened = opened
         self._create = create

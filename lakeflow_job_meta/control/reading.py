@@ -30,6 +30,8 @@ MAX_FILE_BYTES = 100 * 1024 * 1024
 # Kernels tick every 10 ms at most; object stores keep whole seconds.
 _TICK_SECONDS = 0.015
 _COARSE_TICK_SECONDS = 2.0
+#: A file of a volume that was written so short a time ago is read twice: it may be half written.
+STILL_SECONDS = 1.0
 _TEMPORARY_PREFIXES = (".", "_", "~")
 _TEMPORARY_SUFFIXES = ("~", ".tmp", ".swp", ".swx", ".part", ".partial", ".crdownload", ".bak")
 
@@ -73,15 +75,25 @@ class Reader:
         self._clock = clock
         self._sleep = sleep
 
-    def read(self, infos: Sequence[FileInfo], known: Mapping[str, FileRecord]) -> Reading:
-        """Read files; one with a record in `known` is parsed only if its bytes or the context moved."""
+    def read(
+        self, infos: Sequence[FileInfo], known: Mapping[str, FileRecord], *, twice: bool = False
+    ) -> Reading:
+        """Read files; one with a record in `known` is parsed only if its bytes or the context moved.
+
+        Args:
+            twice: read what was just written again a moment later. Half of a YAML file is often sound YAML,
+                with modules missing; what is still being written is a problem, and last good stays.
+        """
         from lakeflow_job_meta.metadata.files import read_metadata
 
         files: list[MetadataFile] = []
         touched: list[FileRecord] = []
         problems: list[Problem] = []
         self._settle(infos)
-        for info, data in zip(infos, self._bytes(infos), strict=True):
+        found = dict(zip(infos, self._bytes(infos), strict=True))
+        if twice:
+            self._read_again(found, known)
+        for info, data in found.items():
             if isinstance(data, Problem):
                 problems.append(data)
                 continue
@@ -96,6 +108,27 @@ class Reader:
                 continue
             files.append(read_metadata(data, info.path, self._variables))
         return Reading(tuple(files), tuple(touched), tuple(problems))
+
+    def _read_again(self, found: dict[FileInfo, bytes | Problem], known: Mapping[str, FileRecord]) -> None:
+        """Read files that moved a moment ago once more, when the moment is over."""
+        now = self._clock().timestamp()
+        young = []
+        for info, data in found.items():
+            if isinstance(data, Problem) or info.modified_at / 1000 + STILL_SECONDS <= now:
+                continue
+            record = known.get(info.path)
+            if record is None or record.sha256 != digest(data):
+                young.append(info)
+        if not young:
+            return
+        latest = max(info.modified_at for info in young) / 1000
+        self._sleep(min(STILL_SECONDS, latest + STILL_SECONDS - now))
+        for info, data in zip(young, self._bytes(young), strict=True):
+            if data != found[info]:
+                message = (
+                    "the file is being written: what was loaded from it last stays, it is read again soon"
+                )
+                found[info] = Problem(message, Place(info.path))
 
     def _bytes(self, infos: Sequence[FileInfo]) -> list[bytes | Problem | None]:
         if len(infos) < 2:

@@ -39,7 +39,7 @@ from lakeflow_job_meta.ports import FileInfo
 
 JsonObject = dict[str, Any]
 #: Checkpoint rows of one commit.
-ROWS = 2_000
+ROWS = 5_000
 #: Jobs, and files, whose intents are written in one commit.
 WAVE_JOBS = 32
 WAVE_FILES = 2_000

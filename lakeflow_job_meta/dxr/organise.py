@@ -403,7 +403,7 @@ class _Views(_Organise):
             cases = "".join(
                 f" WHEN array_contains(`labels`, {_literal(one)}) THEN {_literal(one)}" for one in self.order
             )
-            first = f"CASE{cases} ELSE `labels`[0] END" if cases else "`labels`[0]"
+            first = f"CASE{cases} ELSE get(`labels`, 0) END" if cases else "get(`labels`, 0)"
             conditions.append(f"{first} = {_literal(label)}")
         else:
             conditions.append(f"array_contains(`labels`, {_literal(label)})")

@@ -182,7 +182,7 @@ SETTINGS: tuple[DxrSetting, ...] = (
     DxrSetting(
         "parallel_jobs",
         "integer",
-        2,
+        4,
         "Submits under way at once for each datasource.",
         (),
         ("dxr_ingest",),

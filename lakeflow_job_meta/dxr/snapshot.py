@@ -49,13 +49,16 @@ def take(session: DxrSession) -> JsonObject:
     query = settings["query"] or (EVERYTHING if settings["always_query"] else None)
     place = definition.location if not definition.registered else str(definition.name)
     facts: JsonObject = {"ingestion_date": day.isoformat(), "table": place, "query": settings["query"]}
+    _ = session.client if not settings["dry_run"] else None  # a missing token is told before anything is done
+    if definition.registered and not (
+        settings["dry_run"] and session.tables.columns(definition.name) is None
+    ):
+        definitions.ensure(session.tables, definition)
     previous = _previous(session.tables, definition, day)
     facts["previous_rows"] = previous
     if settings["dry_run"]:
         return {**facts, "rows": 0, "dry_run": True}
-    if definition.registered:
-        definitions.ensure(session.tables, definition)
-    else:
+    if not definition.registered:
         session.tables.create_table(definition)
     staging = Staging(session.volumes, _staging_folder(session, definition), day, session.run_id)
     staging.remove_stale(started)

@@ -5,12 +5,19 @@ Absent, None, `{}` and `[]` are one and the same here: the API does not tell the
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 from lakeflow_job_meta.names import canonical_json
 from lakeflow_job_meta.reconcile.actions import Change
-from lakeflow_job_meta.reconcile.rules import ANY, DEFAULT_BY_PATH, KEY_BY_PATH, child, is_set
+from lakeflow_job_meta.reconcile.rules import (
+    ANY,
+    DEFAULT_BY_PATH,
+    DEFAULT_BY_PATH_WITH_GIT,
+    KEY_BY_PATH,
+    child,
+    is_set,
+)
 
 
 def diff(old: Any, new: Any, *, path: str = "", pattern: str = "") -> list[Change]:
@@ -23,39 +30,48 @@ def diff(old: Any, new: Any, *, path: str = "", pattern: str = "") -> list[Chang
         path: prefix of the changes' paths.
         pattern: the rules' pattern that both values stand at.
     """
-    return sorted(_walk(old, new, path, pattern), key=lambda change: change.path)
+    with_git = not pattern and isinstance(new, dict) and bool(new.get("git_source"))
+    defaults = DEFAULT_BY_PATH_WITH_GIT if with_git else DEFAULT_BY_PATH
+    return sorted(_walk(old, new, path, pattern, defaults), key=lambda change: change.path)
 
 
-def _walk(old: Any, new: Any, path: str, pattern: str) -> Iterator[Change]:
+def _walk(
+    old: Any, new: Any, path: str, pattern: str, defaults: Mapping[str, Any] = DEFAULT_BY_PATH
+) -> Iterator[Change]:
     if not isinstance(old, (dict, list)) and _same(old, new):
         return
-    if _empty(new) and (_empty(old) or _server_default(pattern, old)):
+    if _empty(new) and (_empty(old) or _server_default(defaults, pattern, old)):
         return
-    if _empty(old) and _matches_default(pattern, new):
+    if _empty(old) and _matches_default(defaults, pattern, new):
         return
     if _mapping(old) and _mapping(new):
         old, new = old or {}, new or {}
         for field in sorted({*old, *new}):
             below = f"{path}.{field}" if path else field
-            yield from _walk(old.get(field), new.get(field), below, child(pattern, field))
+            yield from _walk(old.get(field), new.get(field), below, child(pattern, field), defaults)
         return
     if _sequence(old) and _sequence(new):
         key_fields = KEY_BY_PATH.get(pattern)
         if key_fields is not None and _keyed(old or [], key_fields) and _keyed(new or [], key_fields):
-            yield from _walk_keyed(old or [], new or [], path, pattern, key_fields)
+            yield from _walk_keyed(old or [], new or [], path, pattern, key_fields, defaults)
             return
         if is_set(pattern):
             if _as_set(old or []) == _as_set(new or []):
                 return
         elif old and new and len(old) == len(new):
             for position, (one, other) in enumerate(zip(old, new, strict=True)):
-                yield from _walk(one, other, f"{path}[{position}]", f"{pattern}[]")
+                yield from _walk(one, other, f"{path}[{position}]", f"{pattern}[]", defaults)
             return
     yield Change(path, old, new)
 
 
 def _walk_keyed(
-    old: list[Any], new: list[Any], path: str, pattern: str, fields: tuple[str, ...]
+    old: list[Any],
+    new: list[Any],
+    path: str,
+    pattern: str,
+    fields: tuple[str, ...],
+    defaults: Mapping[str, Any],
 ) -> Iterator[Change]:
     before = {_key(item, fields): item for item in old}
     after = {_key(item, fields): item for item in new}
@@ -64,7 +80,7 @@ def _walk_keyed(
         if key not in after or key not in before:
             yield Change(below, before.get(key), after.get(key))
         else:
-            yield from _walk(before[key], after[key], below, f"{pattern}[]")
+            yield from _walk(before[key], after[key], below, f"{pattern}[]", defaults)
 
 
 def merge(base: Any, wanted: Any, actual: Any, *, pattern: str = "") -> Any:
@@ -118,16 +134,16 @@ def _sequence(value: Any) -> bool:
     return value is None or isinstance(value, list)
 
 
-def _matches_default(pattern: str, value: Any) -> bool:
+def _matches_default(defaults: Mapping[str, Any], pattern: str, value: Any) -> bool:
     """Whether asking for `value` is the same as not asking."""
     if _empty(value):
         return True
-    default = DEFAULT_BY_PATH.get(pattern)
+    default = defaults.get(pattern)
     return default is not None and default is not ANY and _same(default, value)
 
 
-def _server_default(pattern: str, value: Any) -> bool:
-    default = DEFAULT_BY_PATH.get(pattern)
+def _server_default(defaults: Mapping[str, Any], pattern: str, value: Any) -> bool:
+    default = defaults.get(pattern)
     return default is ANY or (default is not None and _same(default, value))
 
 
@@ -154,4 +170,12 @@ def _show(key: Hashable) -> str:
 
 
 def _as_set(items: list[Any]) -> list[str]:
-    return sorted(canonical_json(item) for item in items)
+    return sorted(canonical_json(_without_empty(item)) for item in items)
+
+
+def _without_empty(value: Any) -> Any:
+    """The value without what counts as absent, at any depth."""
+    if isinstance(value, dict):
+        pruned = {field: _without_empty(inner) for field, inner in value.items()}
+        return {field: inner for field, inner in pruned.items() if not _empty(inner)}
+    return [_without_empty(inner) for inner in value] if isinstance(value, list) else value

@@ -128,6 +128,10 @@ SERVER_DEFAULTS: Final = (
 )
 
 DEFAULT_BY_PATH: Final[Mapping[str, Any]] = {default.path: default.value for default in SERVER_DEFAULTS}
+#: With a git_source the server fills in GIT as the source of a task that says none.
+DEFAULT_BY_PATH_WITH_GIT: Final[Mapping[str, Any]] = {
+    path: "GIT" if value == "WORKSPACE" else value for path, value in DEFAULT_BY_PATH.items()
+}
 KEY_BY_PATH: Final[Mapping[str, tuple[str, ...]]] = {key.path: key.fields for key in LIST_KEYS}
 
 

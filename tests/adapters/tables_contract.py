@@ -102,6 +102,18 @@ class TablesContract:
         assert row == {"at": AT}
         assert row["at"].utcoffset() == timedelta(0)
 
+    def test_arrays_of_text(self, tables: Tables, name: TableName) -> None:
+        """Come back as lists; empty and NULL are two things."""
+        made = TableDefinition(name, (Column("k", "STRING"), Column("tags", "ARRAY<STRING>")))
+        tables.create_table(made)
+        tables.append(made, [{"k": "a", "tags": list(HOSTILE)}, {"k": "b", "tags": []}, {"k": "c"}])
+        tables.merge(made, [{"k": "b", "tags": ["x"]}, {"k": "d", "tags": None}], keys=["k"])
+        rows = tables.query(f"SELECT * FROM {name.quoted} ORDER BY `k`")
+        assert [row["tags"] for row in rows] == [list(HOSTILE), ["x"], None, None]
+        found = tables.columns(name)
+        assert found is not None
+        assert [column.type for column in found] == ["STRING", "ARRAY<STRING>"]
+
     def test_an_empty_result_is_a_list(self, tables: Tables, definition: TableDefinition) -> None:
         assert self.everything(tables, definition) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from lakeflow_job_meta.dxr.ledger import Checkpoint, to_milliseconds, to_time
 from lakeflow_job_meta.dxr.selection import Selection, glob, judge, same_time, upload_name
+from lakeflow_job_meta.errors import UsageError
 from lakeflow_job_meta.ports import FileInfo
 from tests.dxr.world import World
 
@@ -41,12 +43,8 @@ def test_globs(pattern: str, path: str, fits: bool) -> None:
 @given(st.text(min_size=1).filter(lambda one: one.strip().strip("/")))
 def test_no_pattern_breaks(pattern: str) -> None:
     """Any text is a pattern, or is refused as one."""
-    from lakeflow_job_meta.errors import UsageError
-
-    try:
+    with contextlib.suppress(UsageError):
         glob(pattern).fullmatch("a/b.txt")
-    except UsageError as error:
-        assert "not a pattern" in str(error)
 
 
 @given(st.text(min_size=1), st.integers(0, 9999))

@@ -97,4 +97,5 @@ def whole(node: Mapping[str, Any], depth: int = 0) -> Any:
         return value
     if kind == "array":
         return [whole(node["items"], depth + 1)]
-    return {"string": "text", "integer": 7, "number": 1.5, "boolean": True}[str(kind)]
+    plain: dict[str, object] = {"string": "text", "integer": 7, "number": 1.5, "boolean": True}
+    return node["maximum"] if "maximum" in node else plain[str(kind)]

@@ -179,3 +179,25 @@ def test_merge_removes_what_we_removed() -> None:
     actual = {"timeout_seconds": 5, "tasks": [{"task_key": "a"}, {"task_key": "b"}]}
     wanted = {"tasks": [{"task_key": "a"}, {"task_key": "c"}]}
     assert merge(base, wanted, actual) == {"tasks": [{"task_key": "a"}]}
+
+
+def test_with_a_git_source_the_default_source_of_a_task_is_git() -> None:
+    """The server fills in GIT then; WORKSPACE is a change, and the other way round without a git_source."""
+
+    def job(**task: str) -> dict[str, object]:
+        return {"tasks": [{"task_key": "a", "notebook_task": {"notebook_path": "n", **task}}]}
+
+    git = {"git_source": {"git_url": "u"}}
+    assert diff({**job(source="GIT"), **git}, {**job(), **git}) == []
+    assert [c.path for c in diff({**job(source="WORKSPACE"), **git}, {**job(), **git})] == [
+        "tasks[a].notebook_task.source"
+    ]
+    assert diff(job(source="WORKSPACE"), job()) == []
+    assert [c.path for c in diff(job(source="GIT"), job())] == ["tasks[a].notebook_task.source"]
+
+
+def test_elements_of_sets_may_say_null_for_what_is_absent() -> None:
+    """Servers differ in whether they return nulls; inside a set, too, null is absent."""
+    old = {"tasks": [{"task_key": "a", "libraries": [{"whl": "w", "maven": None}]}]}
+    new = {"tasks": [{"task_key": "a", "libraries": [{"whl": "w"}]}]}
+    assert diff(old, new) == []

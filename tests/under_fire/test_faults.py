@@ -12,6 +12,7 @@ from tests.embedded import BIN, run
 from tests.under_fire.world import World, errors, job_row, kinds, notebook, pass_over, sql
 
 CREATE = {"method": "POST", "path": "/api/2.2/jobs/create"}
+REFUSAL = {"status": 400, "error_code": "INVALID_PARAMETER_VALUE", "message": "Cluster policy says no."}
 ENTRIES = [{"group_name": "data-eng", "level": "CAN_MANAGE_RUN"}]
 
 
@@ -123,8 +124,7 @@ def test_one_module_that_the_platform_refuses_blocks_no_other(world: World) -> N
     """The refusal is that module's own, with the platform's words, and is tried again."""
     world.put(*(notebook("a", name) for name in ("good", "other")), notebook("a", "zz_bad"))
     orchestrator = world.orchestrator(parallel_calls=1)
-    refusal = {"status": 400, "error_code": "INVALID_PARAMETER_VALUE", "message": "Cluster policy says no."}
-    with world.faults({**CREATE, "nth": 3, **refusal}):
+    with world.faults({**CREATE, "nth": 3, **REFUSAL}):
         result = pass_over(orchestrator)
     assert kinds(result) == {"create": 3}
     [error] = errors(result).items()
@@ -145,7 +145,7 @@ def test_the_command_line_names_module_and_cause(world: World) -> None:
     pass_over(world.orchestrator())
     world.put(notebook("a", "bad"))
     command = ["--control-table", str(world.table), "--local", world.connection.directory]
-    with world.faults({**CREATE, "status": 400, "message": "Cluster policy says no."}):
+    with world.faults({**CREATE, **REFUSAL}):
         done = run(str(BIN / "lakeflow-job-meta"), "apply", *command)
     assert done.returncode == 1
     assert "! failed bad" in done.stdout
@@ -166,7 +166,7 @@ def test_a_listing_that_breaks_off_is_no_short_listing(world: World) -> None:
     before = world.live()
     listing = {"path": "/api/2.2/jobs/list"}
     first_page_passes = {**listing, "nth": 1, "delay_ms": 1}
-    for fault in ({"status": 400, "message": "page token expired"}, {"status": 500}, {"reset": "after"}):
+    for fault in (REFUSAL, {"status": 500}, {"reset": "after"}):
         with (
             world.faults(first_page_passes, {**listing, **fault}),
             pytest.raises(WorkspaceError, match="list the jobs"),

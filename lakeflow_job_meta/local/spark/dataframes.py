@@ -100,7 +100,7 @@ class Writes:
                 return
             await session.prepare([Mention(parts)])
             entry = self._new(name, path)
-            with tables.undone(entry, None):
+            with tables.undone(session.registry, entry, None):
                 if write.mode in (WriteOperation.SAVE_MODE_UNSPECIFIED, WriteOperation.SAVE_MODE_IGNORE):
                     write.mode = WriteOperation.SAVE_MODE_ERROR_IF_EXISTS
                 await tables.save(self._statement, command, entry)

@@ -71,7 +71,11 @@ class SparkService:
         self._database = Database(folder.private / "spark.sqlite")
         self._registry = Registry(self._database, folder, catalogs)
         self._sail = Sail(self._registry.catalogs(), folder.private / "sail.log")
-        self._sail.start()
+        try:
+            self._sail.start()
+        except LocalError:
+            self.stop()
+            raise
         started = threading.Event()
         failure: list[BaseException] = []
         self._thread = threading.Thread(

@@ -11,7 +11,7 @@ import pytest
 
 from lakeflow_job_meta.local.folder import Folder
 from lakeflow_job_meta.local.spark.engine import SparkService
-from tests.local.spark.conftest import Connect, connect_to, rows
+from tests.local.spark.conftest import TOKEN, Connect, connect_to, rows
 
 
 def test_a_wrong_token_is_refused(service: SparkService) -> None:
@@ -227,9 +227,7 @@ def test_a_create_is_recorded_though_its_client_is_gone(
     request = ExecutePlanRequest(session_id=str(uuid.uuid4()), plan=plan, operation_id=str(uuid.uuid4()))
     request.user_context.user_id = "someone"
     with grpc.insecure_channel(f"127.0.0.1:{service.port}") as channel:
-        call = SparkConnectServiceStub(channel).ExecutePlan(
-            request, metadata=[("x-lakeflow-token", "a token; with=odd%characters")]
-        )
+        call = SparkConnectServiceStub(channel).ExecutePlan(request, metadata=[("x-lakeflow-token", TOKEN)])
         time.sleep(0.05)
         call.cancel()
     deadline = time.monotonic() + 30
@@ -268,3 +266,32 @@ def test_settings(spark: Any) -> None:
     assert rows(spark.sql("SET spark.sql.shuffle.partitions")) == [("spark.sql.shuffle.partitions", "7")]
     spark.sql("SET TIME ZONE 'Asia/Tokyo'")
     assert rows(spark.sql("SELECT current_timezone()")) == [("Asia/Tokyo",)]
+
+
+def test_a_client_that_attaches_again_gets_the_answer_once_more(service: SparkService, schema: str) -> None:
+    """The statement is not run twice: a second CREATE would fail."""
+    import uuid
+
+    from pyspark.sql.connect.proto import (
+        ExecutePlanRequest,
+        Plan,
+        ReattachExecuteRequest,
+        SparkConnectServiceStub,
+    )
+
+    plan = Plan()
+    plan.command.sql_command.input.sql.query = f"CREATE TABLE {schema}.t AS SELECT 1 AS a"
+    session, operation = str(uuid.uuid4()), str(uuid.uuid4())
+    request = ExecutePlanRequest(session_id=session, plan=plan, operation_id=operation)
+    metadata = [("x-lakeflow-token", TOKEN)]
+    with grpc.insecure_channel(f"127.0.0.1:{service.port}") as channel:
+        stub = SparkConnectServiceStub(channel)
+        first = list(stub.ExecutePlan(request, metadata=metadata))
+        again = ReattachExecuteRequest(session_id=session, operation_id=operation)
+        assert list(stub.ReattachExecute(again, metadata=metadata)) == first
+        again.last_response_id = first[0].response_id
+        assert list(stub.ReattachExecute(again, metadata=metadata)) == first[1:]
+    assert [response.WhichOneof("response_type") for response in first] == [
+        "sql_command_result",
+        "result_complete",
+    ]

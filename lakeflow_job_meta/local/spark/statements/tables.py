@@ -155,7 +155,7 @@ async def create(statement: Statement, cursor: Cursor, *, replace: bool) -> Rela
             return answers.relation(())
         entry = _entry(statement.registry, name, existing, new)
         await session.prepare([Mention(new.parts)])
-        with undone(entry, existing):
+        with undone(statement.registry, entry, existing):
             if new.like is not None:
                 await _create_like(statement, new, entry)
             elif new.query:
@@ -200,7 +200,7 @@ def _entry(registry: Registry, name: Name, existing: Entry | None, new: NewTable
 
 
 @contextmanager
-def undone(entry: Entry, existing: Entry | None) -> Iterator[None]:
+def undone(registry: Registry, entry: Entry, existing: Entry | None) -> Iterator[None]:
     """Removes what a failed statement left of a table that was not there before."""
     location = entry.table_location()
     fresh = existing is None and entry.managed and not delta.exists(location)
@@ -210,6 +210,7 @@ def undone(entry: Entry, existing: Entry | None) -> Iterator[None]:
         yield
     except BaseException:
         if fresh:
+            registry.drop(*entry.key)  # another session may have found it already
             shutil.rmtree(location, ignore_errors=True)
         raise
 
