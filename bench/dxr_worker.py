@@ -52,7 +52,8 @@ def session(schema: str, root: str, **settings: Any) -> Any:
     from lakeflow_job_meta.dxr.session import DxrSession
     from lakeflow_job_meta.dxr.settings import resolve
 
-    subject["spark"].register(CATALOG, schema, subject["warehouse"], [])
+    tables = ["dxr_jobs", "dxr_checkpoints", "file_metadata"]
+    subject["spark"].register(CATALOG, schema, subject["warehouse"], tables)
     given = {
         "source_volume": VOLUME,
         "metadata_table": f"{CATALOG}.{schema}.file_metadata",

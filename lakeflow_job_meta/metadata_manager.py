@@ -325,6 +325,8 @@ class MetadataManager:
             infos.update((info.path, info) for info in found)
         rows = self._rows(make)
         records = self._files.all()
+        if not hand:
+            _check_folder(reading.absolute(paths[0]), everything, records)
         given = {**self.runtime.settings_from(rows).variables, **(variables or {})}
         context = digest([__version__, given], 32)
         lost = _lost(rows, records)
@@ -418,6 +420,16 @@ def _told(load: Load) -> int:
     if load.problems:
         raise MetadataError(load.problems, changed=load.changed)
     return load.changed
+
+
+def _check_folder(folder: str, listed: Collection[str], records: Mapping[str, FileRecord]) -> None:
+    """A file that has taken a folder's place says nothing about what was in the folder."""
+    inside = [one for one in records.values() if one.path.startswith(f"{folder}/") and not one.hand]
+    if listed == {folder} and any(record.status != "vanished" for record in inside):
+        raise VolumeError(
+            f"{folder} is a file now, where there was a folder with {len(inside)} metadata files: nothing is changed; "
+            "put the folder back, or follow another"
+        )
 
 
 def _lost(rows: Sequence[Row], records: Mapping[str, FileRecord]) -> bool:

@@ -153,7 +153,9 @@ class MetadataMonitor:
         self.volume_path = volume_path or None
         self._sleep = sleep or self._stopping.wait
         self._jitter = jitter
-        self._manager = manager or MetadataManager(self.control_table, runtime=self.runtime)
+        self._manager = manager or MetadataManager(
+            self.control_table, runtime=self.runtime, sleep=self._sleep
+        )
         self._orchestrator = orchestrator or JobOrchestrator(
             self.control_table,
             runtime=self.runtime,

@@ -188,7 +188,10 @@ class JobOrchestrator:
         for module in contested:
             error = "another writer is at work on this module; run it again when that one is done"
             results[module] = ActionResult(decided[module], decided[module].job_id, error=error)
-        ordered = tuple(results.get(a.module) or _untouched(a) for a in plan.actions)
+        ordered = tuple(
+            _untouched(a) if a.kind == "refused" else results.get(a.module) or _untouched(a)
+            for a in plan.actions
+        )
         return ApplyResult(plan, ordered, count.writes - writes)
 
     def _contest(

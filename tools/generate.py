@@ -28,6 +28,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "docs/cli.md": reference.command_line,
     "docs/task_types.md": reference.task_types,
     "docs/drift_rules.md": reference.drift_rules,
+    "docs/dxr_knobs.md": reference.dxr_knobs,
 }
 
 

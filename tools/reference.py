@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -189,3 +189,41 @@ def drift_rules() -> str:
         "## Lists that are sets",
         _table(("list", "why"), [(f"`{path}`", reason) for path, reason in rules.SETS.items()]),
     )
+
+
+# ---------------------------------------------------------------- knobs of the Data X-Ray simulator
+
+
+def dxr_knobs() -> str:
+    """docs/dxr_knobs.md, from `local.dxr.knobs.Knobs`."""
+    from lakeflow_job_meta.local.dxr.knobs import Knobs, described
+
+    defaults = Knobs().to_json()
+    rows = [
+        (f"`{name}`", f"`{json.dumps(defaults[name])}`", knob.text, _knob_values(knob.schema))
+        for name, knob in described().items()
+    ]
+    return _page(
+        "# Knobs of the Data X-Ray simulator",
+        "They stand in the file of `--faults`, or are changed by `PATCH /_simulator/knobs` "
+        '([how](dxr_simulator.md#when-things-go-wrong)). A wait is seconds, `{"polls": n}` (so many polls of the job, or '
+        "searches), or null for ever.",
+        _table(("knob", "default", "what it does", "takes"), rows),
+    )
+
+
+def _knob_values(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kinds = [each.get("type", "") for each in schema.get("anyOf", [schema])]
+    if kinds == ["number", "null", "object"]:
+        return "a wait"
+    properties = schema.get("items", {}).get("properties")
+    if properties:
+        fields = [f"{name} ({', '.join(map(str, _enum_of(node)))})" for name, node in properties.items()]
+        return "a list of objects with " + "; ".join(field.replace(" ()", "") for field in fields)
+    return " or ".join(kinds)
+
+
+def _enum_of(node: Mapping[str, Any]) -> list[Any]:
+    return list(node.get("enum") or (node.get("anyOf", [{}])[0]).get("enum") or [])

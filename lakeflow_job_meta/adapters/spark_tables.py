@@ -38,7 +38,7 @@ class SparkTables:
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT; timestamps come back aware, in UTC."""
-        with self._edge("the query"):
+        with self._edge(sql_text.reading(sql)):
             frame = self._sql(sql, parameters)
             return [{name: _utc(value) for name, value in row.asDict().items()} for row in frame.collect()]
 

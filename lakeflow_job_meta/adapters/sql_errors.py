@@ -66,7 +66,9 @@ _UNAVAILABLE_CONDITIONS = (
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)*)\]")
 # Sail 0.7: a lost commit, a table that is not there, a database or catalog that is not there.
 _CONFLICT_TEXT = re.compile(
-    r"failed to commit transaction|concurrent(ly)? (append|modif|updat|delet|transaction)", re.IGNORECASE
+    # Sail lists a log while others commit to it, and finds its end without its beginning.
+    r"failed to commit transaction|missing commit file|concurrent(ly)? (append|modif|updat|delet|transaction)",
+    re.IGNORECASE,
 )
 _NOT_FOUND_TEXT = re.compile(
     r"^(table|view|database|schema|catalog|namespace)( or view)? not found|"

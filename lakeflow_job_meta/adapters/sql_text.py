@@ -22,6 +22,15 @@ def quote_text(text: str) -> str:
     return f"'{escaped}'"
 
 
+_FROM = re.compile(r"\bFROM\s+((?:`(?:[^`]|``)+`)(?:\.`(?:[^`]|``)+`)*)")
+
+
+def reading(sql: str) -> str:
+    """What a SELECT does, for messages: the table that it reads, when it names one as we do."""
+    found = _FROM.search(sql)
+    return f"reading {found.group(1).replace('`', '')}" if found else "the query"
+
+
 def _column(column: Column) -> str:
     if not _TYPE.fullmatch(column.type):
         raise TablesError(f"{column.type!r} is not a column type that this product writes")

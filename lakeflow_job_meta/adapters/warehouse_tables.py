@@ -77,9 +77,9 @@ class WarehouseTables:
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT; timestamps come back aware, in UTC."""
         try:
-            response = self._run("the query", sql, parameters)
+            response = self._run(sql_text.reading(sql), sql, parameters)
         except _TooLarge:
-            response = self._run("the query", sql, parameters, inline=False)
+            response = self._run(sql_text.reading(sql), sql, parameters, inline=False)
         columns = _columns(response)
         return [
             {name: _value(kind, text) for (name, kind, _), text in zip(columns, row, strict=True)}

@@ -80,6 +80,8 @@ class Companion:
             return self.tables.query(sql, {"workspace_id": self.workspace_id, **(parameters or {})})
         except TableNotFound:
             return []
+        except TablesError as error:
+            raise type(error)(f"{self.definition.name}: {error}") from error
 
     def merge(
         self,

@@ -109,12 +109,14 @@ class Reader:
             files.append(read_metadata(data, info.path, self._variables))
         return Reading(tuple(files), tuple(touched), tuple(problems))
 
-    def _read_again(self, found: dict[FileInfo, bytes | Problem], known: Mapping[str, FileRecord]) -> None:
+    def _read_again(
+        self, found: dict[FileInfo, bytes | Problem | None], known: Mapping[str, FileRecord]
+    ) -> None:
         """Read files that moved a moment ago once more, when the moment is over."""
         now = self._clock().timestamp()
         young = []
         for info, data in found.items():
-            if isinstance(data, Problem) or info.modified_at / 1000 + STILL_SECONDS <= now:
+            if data is None or isinstance(data, Problem) or info.modified_at / 1000 + STILL_SECONDS <= now:
                 continue
             record = known.get(info.path)
             if record is None or record.sha256 != digest(data):

@@ -8,7 +8,7 @@ of that day.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,10 @@ def snapshot_table(name: TableName) -> TableDefinition:
 
 
 class Projection:
-    """Turns lines into record batches of STAGED.
+    """Takes lines, and gives them as record batches of STAGED.
+
+    Values of the contract's types, which nearly all are, go the quick way: a column at once. A block of lines in which
+    one is of another type goes value by value.
 
     Args:
         phrases: keep matched phrases; without them they are taken out of raw_json and annotators_json.
@@ -124,9 +127,15 @@ class Projection:
             "ARRAY<STRING>": pa.list_(pa.string()),
         }
         self.schema = pa.schema([(column.name, kinds[column.type]) for column in STAGED])
+        self._columns: dict[str, list[Any]] = {column.name: [] for column in STAGED}
 
-    def batch(self, lines: Sequence[bytes], first: int) -> RecordBatch:
-        """The lines as rows.
+    @property
+    def held(self) -> int:
+        """Rows taken since the last batch."""
+        return len(self._columns["raw_json"])
+
+    def add(self, lines: Sequence[bytes], first: int) -> None:
+        """Take some lines; few at a time, so that they stay in the processor's cache.
 
         Args:
             lines: JSON objects, no blank ones.
@@ -135,42 +144,68 @@ class Projection:
         Raises:
             StreamCut: a line that is no JSON object with a fileId; naming it.
         """
-        import pyarrow as pa
-
+        columns = self._columns
         files, raws = self._parse(lines, first)
-        columns: dict[str, list[Any]] = {
-            name: [_text(file.get(key)) for file in files] for name, key in _TEXTS.items()
-        }
-        columns["size"] = [_whole(file.get("size")) for file in files]
-        for name, key in _TIMES.items():
-            columns[name] = [_time(file.get(key)) for file in files]
+        columns["raw_json"] += raws
+        columns["line_number"] += range(first, first + len(files))
+        columns["size"] += [file.get("size") for file in files]
+        for name, key in (*_TEXTS.items(), *_TIMES.items()):
+            columns[name] += [file.get(key) for file in files]
         dumps = orjson.dumps
         for name, key in _NESTED.items():
-            columns[name] = [None if (value := file.get(key)) is None else dumps(value) for file in files]
-        sources = [_mapping(file.get("datasource")) for file in files]
-        columns["datasource_id"] = [_text(source.get("id")) for source in sources]
-        columns["datasource_name"] = [_text(source.get("name")) for source in sources]
-        columns["connector_type"] = [
-            _text(_mapping(source.get("connector")).get("type")) for source in sources
+            columns[name] += [None if (value := file.get(key)) is None else dumps(value) for file in files]
+        try:
+            sources = [file["datasource"] for file in files]
+            ids = [source["id"] for source in sources]
+            names = [source["name"] for source in sources]
+            connectors = [source["connector"]["type"] for source in sources]
+        except (KeyError, TypeError, AttributeError):
+            sources = [_mapping(file.get("datasource")) for file in files]
+            ids = [_text(source.get("id")) for source in sources]
+            names = [_text(source.get("name")) for source in sources]
+            connectors = [_text(_mapping(source.get("connector")).get("type")) for source in sources]
+        columns["datasource_id"] += ids
+        columns["datasource_name"] += names
+        columns["connector_type"] += connectors
+        for name, key in (("label_names", "labels"), ("annotator_names", "annotators")):
+            try:
+                columns[name] += [
+                    None if (value := file.get(key)) is None else [one["name"] for one in value]
+                    for file in files
+                ]
+            except (KeyError, TypeError, AttributeError):
+                columns[name] += [_names(file.get(key)) for file in files]
+        columns["file_key"] += [
+            f"{source or ''}:{file.get('path') or file.get('fileName') or ''}"
+            for source, file in zip(ids, files, strict=True)
         ]
-        columns["label_names"] = [_names(file.get("labels")) for file in files]
-        columns["annotator_names"] = [_names(file.get("annotators")) for file in files]
-        columns["file_key"] = [
-            f"{source or ''}:{path or name or ''}"
-            for source, path, name in zip(
-                columns["datasource_id"], columns["path"], columns["file_name"], strict=True
-            )
-        ]
-        columns["raw_json"] = raws
-        columns["line_number"] = list(range(first, first + len(files)))
-        arrays = []
-        for field in self.schema:
-            values = columns[field.name]
-            if field.name in _NESTED or field.name == "raw_json":  # UTF-8 as it came, checked by the parser
-                arrays.append(pa.array(values, pa.binary()).cast(pa.string()))
-            else:
-                arrays.append(pa.array(values, field.type))
-        return pa.record_batch(arrays, schema=self.schema)
+
+    def batch(self) -> RecordBatch:
+        """The rows taken since the last batch."""
+        import pyarrow as pa
+
+        columns, self._columns = self._columns, {name: [] for name in self._columns}
+        return pa.record_batch(
+            [self._array(field, columns[field.name]) for field in self.schema], schema=self.schema
+        )
+
+    @staticmethod
+    def _array(field: Any, values: list[Any]) -> Any:
+        import pyarrow as pa
+
+        if field.name in _NESTED or field.name == "raw_json":  # UTF-8 as it came, checked by the parser
+            return pa.array(values, pa.binary()).cast(pa.string())
+        careful: Any = _CAREFUL.get(field.name)
+        try:
+            if careful is _time:
+                # Nanoseconds are read, and cut; what Arrow takes for a time without a zone is one in UTC.
+                exact = pa.array(values, pa.string()).cast(pa.timestamp("ns", tz="UTC"))
+                return exact.cast(field.type, safe=False)
+            return pa.array(values, field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+            if careful is None:
+                raise
+            return pa.array([careful(value) for value in values], field.type)
 
     def _parse(self, lines: Sequence[bytes], first: int) -> tuple[list[JsonObject], list[bytes]]:
         """The objects of the lines, and their texts without what is left out."""
@@ -260,23 +295,9 @@ def _names(value: Any) -> list[str] | None:
     ]
 
 
-_TIME_CACHE_LIMIT = 4096
-_times: dict[str, datetime | None] = {}
-
-
 def _time(value: Any) -> datetime | None:
-    """An RFC 3339 instant, cut to microseconds; NULL when it is none. Equal texts are read once."""
-    if type(value) is not str:
-        return None
-    try:
-        return _times[value]
-    except KeyError:
-        pass
-    result = read_time(value)
-    if len(_times) >= _TIME_CACHE_LIMIT:
-        _times.clear()
-    _times[value] = result
-    return result
+    """An RFC 3339 instant, cut to microseconds; NULL when it is none."""
+    return read_time(value) if type(value) is str else None
 
 
 def read_time(text: str) -> datetime | None:
@@ -300,3 +321,15 @@ def read_time(text: str) -> datetime | None:
         return moment.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
+
+
+#: How a value that is not of its column's type is read, by column.
+_CAREFUL: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys((*_TEXTS, "datasource_id", "datasource_name", "connector_type"), _text),
+    **dict.fromkeys(_TIMES, _time),
+    "size": _whole,
+    "label_names": lambda names: None if names is None else [text for name in names if (text := _text(name))],
+    "annotator_names": lambda names: (
+        None if names is None else [text for name in names if (text := _text(name))]
+    ),
+}

@@ -9,18 +9,16 @@ from __future__ import annotations
 import gc
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO
 
 from lakeflow_job_meta.dxr.snapshot_rows import Projection
 from lakeflow_job_meta.errors import TaskError, VolumeError
 from lakeflow_job_meta.ports import Volumes
-
-if TYPE_CHECKING:
-    from pyarrow import RecordBatch
 
 #: Lines that are taken apart at once: few, so that they stay in the processor's cache.
 BLOCK = 64
@@ -74,30 +72,35 @@ class Staging:
         from pyarrow.parquet import ParquetWriter
 
         first = self.rows
-        group: list[RecordBatch] = []
-        held = 0
-        capped = False
+        capped = ended = False
         # Dictionaries cost time and gain nothing on what is different in every row.
         few = ["mime_type", "scan_depth", "metadata_extraction_status", "datasource_id", "datasource_name"]
-        with ParquetWriter(
-            file, projection.schema, compression="zstd", compression_level=1, use_dictionary=few
-        ) as writer:
-            while self.rows - first < PART_ROWS and not capped:
+        with (
+            ParquetWriter(
+                file, projection.schema, compression="zstd", compression_level=1, use_dictionary=few
+            ) as writer,
+            ThreadPoolExecutor(1) as beside,  # packing lets the parser go on
+        ):
+            packed: Future[None] | None = None
+            while not (ended or capped) and self.rows - first < PART_ROWS:
                 wanted = BLOCK if cap is None else min(BLOCK, cap - self.rows)
                 block = list(islice(lines, wanted))
                 if block:
-                    group.append(projection.batch(block, self.rows + 1))
+                    projection.add(block, self.rows + 1)
                     self.rows += len(block)
                     self.bytes += sum(map(len, block))
-                    held += len(block)
-                if held >= GROUP_ROWS or (held and len(block) < wanted):
-                    _write(writer, group)
-                    group, held = [], 0
-                if len(block) < wanted:
-                    break
-                capped = cap is not None and self.rows >= cap
-            if group:
-                _write(writer, group)
+                ended = len(block) < wanted
+                capped = not ended and cap is not None and self.rows >= cap
+                if projection.held >= GROUP_ROWS or ((ended or capped) and projection.held):
+                    batch = projection.batch()
+                    if packed is not None:
+                        packed.result()
+                    packed = beside.submit(writer.write_batch, batch)
+            if projection.held:
+                batch = projection.batch()
+                beside.submit(writer.write_batch, batch).result()
+            if packed is not None:
+                packed.result()
         return capped
 
     def remove(self) -> None:
@@ -123,14 +126,6 @@ class Staging:
                     self._volumes.delete_folder(f"{self._day_folder}/{run}")
                 except VolumeError:
                     continue
-
-
-def _write(writer: Any, group: Iterable[RecordBatch]) -> None:
-    import pyarrow as pa
-
-    batches = list(group)
-    if batches:
-        writer.write_table(pa.Table.from_batches(batches), row_group_size=GROUP_ROWS + BLOCK)
 
 
 @contextmanager

@@ -216,11 +216,15 @@ class TablesContract:
 
     def test_other_errors_name_what_was_tried(self, tables: Tables, definition: TableDefinition) -> None:
         """In one line, with the engine's own words, and chained."""
-        for sql in ("SELEC 1", f"SELECT no_such_column FROM {definition.name.quoted}"):
+        wrong = {
+            "SELEC 1": "the query failed: ",
+            f"SELECT no_such_column FROM {definition.name.quoted}": f"reading {definition.name} failed: ",
+        }
+        for sql, beginning in wrong.items():
             with pytest.raises(TablesError) as caught:
                 tables.query(sql)
             assert type(caught.value) is TablesError
-            assert str(caught.value).startswith("the query failed: ")
+            assert str(caught.value).startswith(beginning)
             assert "\n" not in str(caught.value)
 
     def test_the_version_moves_with_every_commit(self, tables: Tables, definition: TableDefinition) -> None:

@@ -10,7 +10,7 @@ from bench import dxr_collect, dxr_ingest
 @pytest.mark.slow
 def test_ingest() -> None:
     """Everything arrives, and memory is measured."""
-    found = dxr_ingest.measure(large=2_000_000, small=60)
+    found = dxr_ingest.measure(large=2_000_000, small=60, turns=1)
     assert not found.failed
     assert found.figures["small"]["ours"]["uploaded"] == found.figures["small"]["httpx"]["uploaded"] == 60
     assert found.figures["large"]["ours"]["uploaded"] == 1

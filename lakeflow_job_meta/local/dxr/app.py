@@ -12,7 +12,7 @@ import hmac
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -66,14 +66,14 @@ class Simulator:
         self._first_knobs = self.knobs
         self._admin_token = token
         self._token = token
-        self._calls = 0
+        self._token_calls = 0
         self._uploaded = {"submits": 0, "files": 0, "bytes": 0}
         self._lock = threading.Lock()
         self.faults = Faults(self.knobs.http_faults)
         self.stream_faults = StreamFaults(self.knobs.stream_faults)
         self.crawlers = Crawlers(store, self._classify, lambda: self.knobs)
-        self.on_call: Callable[[], None] = lambda: None
-        """Called at every call; see `serving`."""
+        self.calls = 0
+        """All calls so far."""
         self.app: ASGIApp = Gate(self, self._routes())
 
     def start(self) -> None:
@@ -92,7 +92,7 @@ class Simulator:
         if knobs.stream_faults != old.stream_faults or not knobs.stream_faults:
             self.stream_faults.replace(knobs.stream_faults)
         if knobs.token_revoked_after != old.token_revoked_after:
-            self._calls = 0
+            self._token_calls = 0
         self.crawlers.fail_from_now()
 
     def hidden_for(self, given: str) -> Sequence[int] | None:
@@ -101,13 +101,18 @@ class Simulator:
             if hmac.compare_digest(given.encode(), token.encode()):
                 return list(visibility.get("hidden_datasources", ()))
         with self._lock:
-            self._calls += 1
+            self._token_calls += 1
             revoked = (
-                self.knobs.token_revoked_after is not None and self._calls > self.knobs.token_revoked_after
+                self.knobs.token_revoked_after is not None
+                and self._token_calls > self.knobs.token_revoked_after
             )
         if revoked or not hmac.compare_digest(given.encode(), self._token.encode()):
             return None
         return self.knobs.hidden_datasources
+
+    def is_busy(self) -> bool:
+        """Whether a call or a crawl is under way."""
+        return self.faults.under_way() or self.crawlers.are_active()
 
     def is_admin(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self._admin_token.encode())
@@ -256,7 +261,7 @@ class Simulator:
         body = await _json(request)
         self._token = str(body.get("token") or new_token())
         with self._lock:
-            self._calls = 0
+            self._token_calls = 0
         self.knobs = knobs_of({"token_revoked_after": None}, self.knobs)
         return answer({"token": self._token})
 
@@ -291,7 +296,7 @@ class Gate:
         if scope["type"] != "http":
             await self._plain(scope, receive, send)
             return
-        self._simulator.on_call()
+        self._simulator.calls += 1
         path, prefix = scope["path"], self._simulator.knobs.prefix
         if path.startswith(ADMIN + "/"):
             await self._admin(scope, receive, send)

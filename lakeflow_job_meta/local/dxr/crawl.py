@@ -67,6 +67,11 @@ class Crawlers:
         job = self._store.next_job(datasource_id)
         return job is not None and job.state == CRAWL
 
+    def are_active(self) -> bool:
+        """Whether any job has not ended."""
+        with self._lock:
+            return bool(self._threads)
+
     def stop(self) -> None:
         """Ends the threads; jobs go on where they were with the next start."""
         self._stopping.set()

@@ -106,6 +106,11 @@ class Faults:
             self._under_way[route] -= 1
             self._calls[route, outcome] += 1
 
+    def under_way(self) -> bool:
+        """Whether a call is being answered."""
+        with self._lock:
+            return any(self._under_way.values())
+
     def counts(self) -> Json:
         """Calls by route and outcome (a status, or `aborted`), the most at once, and what each rule did."""
         with self._lock:

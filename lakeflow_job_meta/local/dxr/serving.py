@@ -14,7 +14,6 @@ import os
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ TOKEN_FILE = "token"
 RULES_FILE = "rules.yaml"
 FAULTS_FILE = "faults.yaml"
 """In the simulator's folder, `rules.yaml` and `faults.yaml` are read at every start, beside those that were given."""
-BEAT_SECONDS = 5.0
+BEAT_SECONDS = 1.0
 
 
 def environment(url: str, token: str) -> dict[str, str]:
@@ -113,7 +112,8 @@ def _serve(
     rules: Sequence[Path],
     faults: Path | None,
     ready: Callable[[], None],
-    beat: Callable[[], None] | None = None,
+    *,
+    is_child: bool = False,
 ) -> None:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -137,8 +137,16 @@ def _serve(
             await super().startup(sockets=sockets)
             if self.started:
                 ready()
-                if beat is not None:
-                    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._parent_is_gone)
+                if is_child:
+                    loop = asyncio.get_running_loop()
+                    loop.add_reader(sys.stdin.fileno(), self._parent_is_gone)
+                    loop.call_later(BEAT_SECONDS, self._beat, 0)
+
+        def _beat(self, calls: int) -> None:
+            if simulator.calls != calls or simulator.is_busy():
+                with contextlib.suppress(OSError):  # the parent is gone: its end of input says so too
+                    os.write(sys.stdout.fileno(), b".")
+            asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat, simulator.calls)
 
         def _parent_is_gone(self) -> None:
             # Nothing is ever written there: what can be read is the end.
@@ -158,8 +166,6 @@ def _serve(
         faults = folder / FAULTS_FILE
     knobs = read_knobs(faults) if faults is not None else Knobs()
     simulator = Simulator(Store(folder), token, rules=read_rules(*own_rules, *rules), knobs=knobs)
-    if beat is not None:
-        simulator.on_call = beat
     simulator.start()
     try:
         config = uvicorn.Config(
@@ -190,19 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("pypdf").setLevel(logging.ERROR)
-    last = 0.0
-
-    def beat() -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > BEAT_SECONDS:
-            last = now
-            with contextlib.suppress(OSError):
-                os.write(sys.stdout.fileno(), b".")
-
     try:
         with socket.socket(fileno=given.fd) as listener:
-            _serve(listener, given.folder, token_of(given.folder), (), None, lambda: None, beat)
+            _serve(listener, given.folder, token_of(given.folder), (), None, lambda: None, is_child=True)
     except LakeflowJobMetaError as e:
         logging.getLogger("lakeflow_job_meta.local.dxr").error("%s", e)
         return 1

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from lakeflow_job_meta.local import process
+from lakeflow_job_meta.local.connection import is_alive
 from tests.embedded import BIN, environment, run
 from tests.local.dxr.conftest import wait_for
 
@@ -157,6 +159,17 @@ def test_it_dies_with_a_workspace_that_is_killed(tmp_path):
 
     if sys.platform == "linux":
         wait_for(gone)
+
+
+def test_its_use_is_use_of_the_workspace(tmp_path):
+    """A workspace does not end as idle while its simulator works, although nobody calls either."""
+    up = process.ensure_up(tmp_path / "w", with_spark=False, with_runs=False, idle_seconds=2.5)
+    began = time.monotonic()
+    with client_of(up.environment()) as client:
+        client.patch("/_simulator/knobs", json={"state_script": [["AWAITING_RECRAWL_TO_COMPLETE", 5]]})
+        client.post("/api/on-demand-classifiers/200/jobs", files=[("files", ("a.txt", b"x"))])
+    wait_for(lambda: not is_alive(up.pid), 60)
+    assert time.monotonic() - began > 5
 
 
 def test_it_costs_nothing_at_import():
