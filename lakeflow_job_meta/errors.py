@@ -191,8 +191,8 @@ class TaskError(LakeflowJobMetaError):
 class DxrRunFailed(TaskError):
     """A Data X-Ray task ended with failures; `summary` says what was done all the same."""
 
-    def __init__(self, message: str, summary: dict[str, Any]) -> None:
-        self.summary = summary
+    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
+        self.summary = summary or {}
         super().__init__(message)
 
 

@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "monitor": ("monitor:monitor", "Keep jobs equal to tables and files, in a loop."),
     "demo": ("demo:demo", "Show the main job on this machine, step by step."),
     "dxr": ("dxr:dxr", "Data X-Ray: ingest, collect, organise, snapshot, run-once."),
-    "local": ("local:local", "The embedded workspace: up, env, sql, status, reset, stop."),
+    "local": ("local:local", "The embedded workspace: up, env, sql, status, dxr, reset, stop."),
 }
 EPILOG = """\b
 Exit codes: 0 done; 2 plan has changes; 1 something failed or was refused; 64 wrong usage.

@@ -14,16 +14,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime
 from itertools import islice
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from lakeflow_job_meta.dxr.snapshot_rows import Projection
 from lakeflow_job_meta.errors import TaskError, VolumeError
 from lakeflow_job_meta.ports import Volumes
 
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+    from pyarrow.parquet import ParquetWriter
+
 #: Lines that are taken apart at once: few, so that they stay in the processor's cache.
 BLOCK = 64
-#: Rows of a row group, and of a file.
-GROUP_ROWS = 16_384
+#: Rows that are held as Python objects, of a row group, and of a file.
+BATCH_ROWS = 512
+GROUP_ROWS = 8_192
 PART_ROWS = 500_000
 #: A folder of another run whose newest file is older than this has been left behind.
 STALE_SECONDS = 3600
@@ -81,6 +86,8 @@ class Staging:
             ) as writer,
             ThreadPoolExecutor(1) as beside,  # packing lets the parser go on
         ):
+            group: list[RecordBatch] = []
+            held = 0
             packed: Future[None] | None = None
             while not (ended or capped) and self.rows - first < PART_ROWS:
                 wanted = BLOCK if cap is None else min(BLOCK, cap - self.rows)
@@ -88,19 +95,23 @@ class Staging:
                 if block:
                     projection.add(block, self.rows + 1)
                     self.rows += len(block)
+                    held += len(block)
                     self.bytes += sum(map(len, block))
                 ended = len(block) < wanted
                 capped = not ended and cap is not None and self.rows >= cap
-                if projection.held >= GROUP_ROWS or ((ended or capped) and projection.held):
-                    batch = projection.batch()
+                full = held >= GROUP_ROWS
+                if projection.held >= BATCH_ROWS or full:
+                    group.append(projection.batch())
+                if full:
                     if packed is not None:
                         packed.result()
-                    packed = beside.submit(writer.write_batch, batch)
+                    packed = beside.submit(_pack, writer, group)
+                    group, held = [], 0
             if projection.held:
-                batch = projection.batch()
-                beside.submit(writer.write_batch, batch).result()
+                group.append(projection.batch())
             if packed is not None:
                 packed.result()
+            _pack(writer, group)
         return capped
 
     def remove(self) -> None:
@@ -126,6 +137,14 @@ class Staging:
                     self._volumes.delete_folder(f"{self._day_folder}/{run}")
                 except VolumeError:
                     continue
+
+
+def _pack(writer: ParquetWriter, batches: list[RecordBatch]) -> None:
+    """Write a row group."""
+    import pyarrow as pa
+
+    if batches:
+        writer.write_table(pa.Table.from_batches(batches), row_group_size=2 * GROUP_ROWS)
 
 
 @contextmanager

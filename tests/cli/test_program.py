@@ -105,7 +105,7 @@ class TestHelp:
 
     def test_only_what_works_is_offered(self) -> None:
         """Groups of later issues are not there yet."""
-        assert {"import", "deploy", "doctor", "dxr", "policy", "dataset"}.isdisjoint(COMMANDS)
+        assert {"import", "deploy", "doctor", "policy", "dataset"}.isdisjoint(COMMANDS)
 
     def test_version(self) -> None:
         """The version of the package."""

@@ -60,6 +60,14 @@ def lines(count: int, **more: Any) -> list[bytes]:
     return [line(number, **more) for number in range(count)]
 
 
+def project(*given: bytes) -> list[dict[str, Any]]:
+    """The rows that the lines become."""
+    projection = Projection()
+    projection.add(given, 1)
+    rows: list[dict[str, Any]] = projection.batch().to_pylist()
+    return rows
+
+
 class Snapshots:
     """Takes snapshots into a table of this test alone."""
 
@@ -132,7 +140,7 @@ def test_values_of_other_types_are_kept_in_raw_json() -> None:
         "datasource": "text",
         "somethingNew": True,
     }
-    [row] = Projection().batch([orjson.dumps(odd)], 1).to_pylist()
+    [row] = project(orjson.dumps(odd))
     assert row["file_name"] == "7"
     assert (row["path"], row["created_at"], row["annotator_names"], row["datasource_id"]) == (None,) * 4
     assert row["size"] == 12
@@ -554,7 +562,7 @@ def test_c21_a_key_that_an_index_rebuild_does_not_change() -> None:
         orjson.dumps({"fileId": file_id, "path": "/a/b.txt", "fileName": "b.txt", "datasource": {"id": "d"}})
         for file_id in ("old", "new")
     )
-    first, second = Projection().batch([one, two], 1).to_pylist()
+    first, second = project(one, two)
     assert first["file_key"] == second["file_key"] == "d:/a/b.txt"
 
 

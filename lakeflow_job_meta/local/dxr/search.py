@@ -62,7 +62,7 @@ def search(store: Store, rules: Rules, knobs: Knobs, body: Any, hidden: Sequence
         hits.append(
             {"_index": f"ds-{row['datasource_id']}", "_id": row["file_id"], "_score": 1.0, "_source": source}
         )
-    store.searched()
+    store.searched(knobs)
     found: Json = {"hits": hits, "max_score": 1.0 if hits else None}
     if knobs.total_shape != "absent":
         found["total"] = {"value": total, "relation": "eq"} if knobs.total_shape == "object" else total

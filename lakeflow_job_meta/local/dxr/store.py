@@ -7,6 +7,7 @@ VISIBLE; a later upload of the same name into the same datasource replaces a vis
 from __future__ import annotations
 
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -150,6 +151,8 @@ class Store:
         self.clock = clock
         self.contents = folder / "contents"
         self.incoming = folder / "incoming"
+        # What a process that was killed left of half an upload.
+        shutil.rmtree(self.incoming, ignore_errors=True)
         for path in (self.contents, self.incoming):
             path.mkdir(parents=True, exist_ok=True)
         self.database = Database(folder / "dxr.sqlite")
@@ -327,8 +330,11 @@ class Store:
                 elif knobs.index_early_share:
                     self._show(job, knobs.index_early_share, knobs)
 
-    def searched(self) -> None:
-        """Counts a look at the index, for the lags that are counted in looks."""
+    def searched(self, knobs: Knobs) -> None:
+        """Counts a look at the index, where a lag is counted in looks."""
+        lags = (knobs.index_lag, knobs.extraction_lag, knobs.label_lag)
+        if not any(isinstance(lag, dict) for lag in lags):
+            return
         self.database.write(
             "UPDATE dxr_jobs SET searches = searches + 1 WHERE ended_at IS NOT NULL AND searches < 1000"
         )

@@ -75,7 +75,7 @@ def _lines(
     for rows in store.walk(hidden):
         shown = [Indexed(row, rules, knobs, now).metadata() for row in rows]
         yield [orjson.dumps(each) for each in shown if keep is None or keep(each)]
-    store.searched()
+    store.searched(knobs)
     for piece in Fleet(rules, knobs.fleet).pieces():
         yield piece if keep is None else [line for line in piece if keep(orjson.loads(line))]
 

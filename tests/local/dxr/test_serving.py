@@ -113,9 +113,9 @@ def test_a_port_that_is_taken(tmp_path):
 def children(pid: int) -> list[int]:
     """Processes of the simulator below a workspace."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+        ["pgrep", "-P", str(pid), "-f", "local.dxr.serving"], capture_output=True, text=True, check=False
     )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "local.dxr.serving" in line]
+    return [int(line) for line in listed.stdout.split()]
 
 
 def test_in_the_workspace_it_starts_when_it_is_used(tmp_path):
@@ -143,6 +143,28 @@ def test_in_the_workspace_it_starts_when_it_is_used(tmp_path):
         assert again.environment()["DXR_API_KEY"] == up.dxr_token
     finally:
         process.stop(folder)
+
+
+def test_a_command_uses_it_unless_another_was_chosen(tmp_path, monkeypatch):
+    """`--local DIR` without a base URL means the workspace's own Data X-Ray; one that the user has set stays."""
+    from lakeflow_job_meta.cli.session import enter_local
+
+    up = process.ensure_up(tmp_path / "w", with_spark=False, with_runs=False)
+    try:
+        for name in ("DXR_BASE_URL", "DXR_BEARER_TOKEN", "DXR_API_KEY", *up.environment()):
+            monkeypatch.setenv(name, "")
+        enter_local(tmp_path / "w")
+        assert os.environ["DXR_BASE_URL"] == up.dxr_url
+        assert os.environ["DXR_API_KEY"] == up.dxr_token
+        monkeypatch.setenv("DXR_BASE_URL", "https://dxr.example.org")
+        monkeypatch.setenv("DXR_API_KEY", "theirs")
+        enter_local(tmp_path / "w")
+        assert (os.environ["DXR_BASE_URL"], os.environ["DXR_API_KEY"]) == (
+            "https://dxr.example.org",
+            "theirs",
+        )
+    finally:
+        process.stop(tmp_path / "w")
 
 
 def test_it_dies_with_a_workspace_that_is_killed(tmp_path):

@@ -7,7 +7,7 @@ import hashlib
 import httpx
 import pytest
 
-from tests.local.dxr.conftest import wait_for
+from tests.local.dxr.conftest import running_dxr, wait_for
 
 NAMES = [
     "plain.txt",
@@ -94,6 +94,15 @@ def test_a_client_that_goes_away_leaves_nothing(dxr):
         client.post(URL, content=half(), headers={"Content-Type": "multipart/form-data; boundary=b"})
     wait_for(lambda: not list(dxr.simulator.store.incoming.iterdir()))
     assert dxr.http.get("/_simulator/jobs").json()["jobs"] == []
+
+
+def test_half_an_upload_of_a_killed_process_is_removed(tmp_path):
+    """The next start throws away what no job took over."""
+    left = tmp_path / "incoming" / "x"
+    left.mkdir(parents=True)
+    (left / "0").write_bytes(b"half")
+    with running_dxr(tmp_path) as dxr:
+        assert list(dxr.simulator.store.incoming.iterdir()) == []
 
 
 def test_content_may_be_thrown_away(dxr):
