@@ -14,6 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lakeflow_job_meta.errors import (
         CommitConflict,
+        DxrError,
+        DxrNotFound,
+        DxrRefused,
+        DxrRunFailed,
+        DxrUnauthorized,
+        DxrUnavailable,
+        DxrUnclear,
         InvalidRequest,
         LakeflowJobMetaError,
         LocalError,
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
         PlanError,
         Problem,
         StalePlan,
+        StreamCut,
         TableMismatch,
         TableNotFound,
         TablesError,
@@ -46,6 +54,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CommitConflict",
+    "DxrError",
+    "DxrNotFound",
+    "DxrRefused",
+    "DxrRunFailed",
+    "DxrUnauthorized",
+    "DxrUnavailable",
+    "DxrUnclear",
     "InvalidRequest",
     "JobOrchestrator",
     "LakeflowJobMetaError",
@@ -59,6 +74,7 @@ __all__ = [
     "PlanError",
     "Problem",
     "StalePlan",
+    "StreamCut",
     "TableMismatch",
     "TableNotFound",
     "TablesError",

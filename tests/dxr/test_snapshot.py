@@ -142,7 +142,8 @@ def test_values_of_other_types_are_kept_in_raw_json() -> None:
     }
     [row] = project(orjson.dumps(odd))
     assert row["file_name"] == "7"
-    assert (row["path"], row["created_at"], row["annotator_names"], row["datasource_id"]) == (None,) * 4
+    assert (row["path"], row["created_at"], row["datasource_id"]) == (None,) * 3
+    assert row["annotator_names"] == [], "an empty mapping names no annotator"
     assert row["size"] == 12
     assert row["label_names"] == ["plain", "only-id"]
     assert json.loads(row["raw_json"]) == odd
