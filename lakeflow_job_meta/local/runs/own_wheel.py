@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import lakeflow_job_meta
 
@@ -40,11 +41,12 @@ def build(folder: Path) -> Path:
     target = folder / f"own-{key}" / f"{_STEM}-{version}-py3-none-any.whl"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, data in files:
-                archive.writestr(zipfile.ZipInfo(name, _DATE), data, zipfile.ZIP_DEFLATED)
-        partial.replace(target)
+        # tasks that start together make it at the same time: a file each, and the last one stays
+        with NamedTemporaryFile(dir=target.parent, suffix=".partial", delete=False) as partial:
+            with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                for name, data in files:
+                    archive.writestr(zipfile.ZipInfo(name, _DATE), data, zipfile.ZIP_DEFLATED)
+            Path(partial.name).replace(target)
     return target
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lakeflow_job_meta.errors import LocalError
 from lakeflow_job_meta.local.folder import Folder
+from lakeflow_job_meta.local.runs import own_wheel
 from lakeflow_job_meta.local.runs.environments import Environments, dependencies_of
 
 from .wheels import make_wheel
@@ -178,3 +181,12 @@ def test_dependencies_of_a_task() -> None:
         dependencies_of({"libraries": [{"jar": "/x.jar"}]}, {})
     with pytest.raises(LocalError, match="not defined"):
         dependencies_of({"environment_key": "other"}, settings)
+
+
+def test_tasks_that_start_together_make_the_packages_own_wheel(tmp_path: Path) -> None:
+    """Nobody takes another's half-made file: each gets a whole wheel, and nothing is left beside it."""
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(own_wheel.build, [tmp_path] * 8))
+    [wheel] = made
+    assert zipfile.ZipFile(wheel).testzip() is None
+    assert [path.name for path in wheel.parent.iterdir()] == [wheel.name]
