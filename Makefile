@@ -5,7 +5,8 @@ SHELL := bash
 WORKERS ?= 2
 # What pytest gets besides: make test ARGS="-k monitor"
 ARGS ?=
-# What `make bench` measures: startup, validate, stages, idle, growth, rates, peer; all when empty.
+# What `make bench` measures: startup, validate, stages, idle, growth, rates, peer,
+# dxr_ingest, dxr_collect, dxr_snapshot; all when empty.
 SECTIONS ?=
 
 BIN := .venv/bin
@@ -25,7 +26,7 @@ demo: $(STAMP) ## the main job on this machine, step by step, in a folder .demo
 	@$(BIN)/lakeflow-job-meta demo --dir .demo
 
 test: $(STAMP) ## run every test (no network but loopback)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## what can be judged without running: style, types, rooms, generated files
 	$(BIN)/ruff check .

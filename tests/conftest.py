@@ -20,6 +20,12 @@ _NUMBERS = itertools.count(1)
 os.environ.setdefault("SPARK_HOME", str(Path(__file__).parent))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @dataclass(frozen=True)
 class Sail:
     """A plain Sail server: no gateway, so a table is known only in the session that made it.
