@@ -12,7 +12,7 @@ SECTIONS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test lint check bench generate requirements wheel format clean
+.PHONY: help install demo test lint check bench generate docs requirements wheel format clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/\1|\2/' | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done
@@ -42,6 +42,10 @@ bench: $(STAMP) ## measure, beside the peer too, and write bench/RESULTS.md (an 
 
 generate: $(STAMP) ## rewrite the generated files: the JSON Schema and the reference pages of docs/
 	$(BIN)/python -m tools.generate
+
+docs: $(STAMP) ## build the site of docs/ in build/site (Python 3.11 or newer)
+	$(BIN)/properdocs build --strict --quiet
+	@echo 'build/site/index.html'
 
 format: $(STAMP) ## let ruff format the code
 	$(BIN)/ruff format .

@@ -9,7 +9,21 @@ from pathlib import Path
 from bench import machine, report
 from bench.report import Section
 
-SECTIONS = ("startup", "validate", "stages", "idle", "growth", "rates", "peer")
+SECTIONS = (
+    "startup",
+    "validate",
+    "stages",
+    "idle",
+    "growth",
+    "rates",
+    "peer",
+    "dxr_ingest",
+    "dxr_collect",
+    "dxr_snapshot",
+    "policies",
+    "remediation",
+    "datasets",
+)
 
 
 def section(name: str, size: int | None, folder: Path) -> Section:
@@ -38,6 +52,30 @@ def section(name: str, size: int | None, folder: Path) -> Section:
         from bench import rates
 
         return rates.measure() if size is None else rates.measure(jobs=size)
+    if name == "dxr_ingest":
+        from bench import dxr_ingest
+
+        return dxr_ingest.measure() if size is None else dxr_ingest.measure(large=size * 1000, small=size)
+    if name == "dxr_collect":
+        from bench import dxr_collect
+
+        return dxr_collect.measure() if size is None else dxr_collect.measure(hits=size)
+    if name == "dxr_snapshot":
+        from bench import dxr_snapshot
+
+        return dxr_snapshot.measure() if size is None else dxr_snapshot.measure(rows=size)
+    if name == "policies":
+        from bench import policies
+
+        return policies.measure() if size is None else policies.measure(rows=size)
+    if name == "datasets":
+        from bench import datasets
+
+        return datasets.measure() if size is None else datasets.measure(rows=size)
+    if name == "remediation":
+        from bench import remediation
+
+        return remediation.measure() if size is None else remediation.measure(files=size)
     from bench import peer
 
     return peer.measure(_up_to(peer.SIZES, size))
@@ -52,7 +90,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)} (default: all)"
     )
-    parser.add_argument("--size", type=int, help="largest number of jobs (sources, for validate)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        help="largest number of jobs (sources, for validate; files, hits, rows for dxr_*, policies, datasets)",
+    )
     parser.add_argument(
         "--results", type=Path, help="folder for results.json and RESULTS.md (default: bench/)"
     )

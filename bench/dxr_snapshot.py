@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ SHARE = 0.75
 RATE = 45_000
 MEMORY_MB = 400
 #: The older way is given this many times as long as ours before it is cut off.
-PATIENCE = 10.0
+PATIENCE = 5.0
 
 
-def measure(rows: int = ROWS, turns: int = 2) -> Section:
+def measure(rows: int = ROWS, turns: int = 3) -> Section:
     SCRATCH.mkdir(exist_ok=True)
     found: dict[str, JsonObject] = {}
     with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
@@ -65,8 +66,15 @@ def ask(
         except Failed as error:
             if do != "older":
                 raise
-            return {"reason": str(error).splitlines()[0][:300]}
+            return {"reason": why(str(error))}
         return {"reason": "cut off", **answer} if answer["cut_off"] else answer
+
+
+def why(error: str) -> str:
+    """What an error of the engine says, in one line."""
+    said = re.search(r'details = "(.*?)"\n', error, re.DOTALL)
+    line = " ".join((said.group(1) if said else error).split())
+    return f"fails: {line[:200]}"
 
 
 def judged(found: dict[str, JsonObject], older: JsonObject, rows: int) -> Section:

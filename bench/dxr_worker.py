@@ -72,11 +72,28 @@ def session(schema: str, root: str, **settings: Any) -> Any:
     )
 
 
+class Counted:
+    """Tables that count the reads of the checkpoints, and all writes."""
+
+    def __init__(self, tables: Any) -> None:
+        self._tables = tables
+        self.reads = self.writes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*given: Any, **more: Any) -> Any:
+            self.reads += name == "query" and "dxr_checkpoints" in str(given[0])
+            self.writes += name in {"append", "merge", "create_table"}
+            return getattr(self._tables, name)(*given, **more)
+
+        return call
+
+
 def ingest(schema: str, root: str, settings: JsonObject) -> JsonObject:
     """Ours, everything included: listing, hashing, ledger, checkpoints."""
     from lakeflow_job_meta.dxr.ingest import ingest as run
 
     made = session(schema, root, **settings)
+    made.tables = counted = Counted(made.tables)
     made.client.datasource(200)
     before = idle()
     started = time.perf_counter()
@@ -84,6 +101,8 @@ def ingest(schema: str, root: str, settings: JsonObject) -> JsonObject:
     return {
         "took": time.perf_counter() - started,
         "above_idle_mb": measure.peak_mb() - before,
+        "checkpoint_reads": counted.reads,
+        "table_writes": counted.writes,
         **figures(summary),
     }
 

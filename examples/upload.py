@@ -1,4 +1,4 @@
-"""Puts the examples' notebook and SQL files where metadata_examples.yaml looks for them.
+"""Puts the examples' notebooks, SQL and Python files where their metadata looks for them.
 
 Works with any workspace that the Databricks SDK can reach: DATABRICKS_HOST and DATABRICKS_TOKEN, or a profile.
 """
@@ -12,7 +12,7 @@ TARGET = "/Workspace/Shared/lakeflow_job_meta/examples"
 
 workspace = WorkspaceClient()
 here = Path(__file__).parent
-for path in sorted(here.glob("*_task/*")):
+for path in sorted(path for path in here.glob("*/*") if path.suffix in {".ipynb", ".sql", ".py"}):
     target = f"{TARGET}/{path.parent.name}/{path.name}"
     workspace.workspace.mkdirs(f"{TARGET}/{path.parent.name}")
     with path.open("rb") as file:

@@ -12,8 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lakeflow_job_meta.dataset_manager import DatasetManager
     from lakeflow_job_meta.errors import (
         CommitConflict,
+        DatasetError,
+        DatasetNotFound,
         DxrError,
         DxrNotFound,
         DxrRefused,
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
         PermissionDenied,
         Place,
         PlanError,
+        PolicyError,
+        PolicyRunFailed,
         Problem,
         StalePlan,
         StreamCut,
@@ -54,6 +59,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CommitConflict",
+    "DatasetError",
+    "DatasetManager",
+    "DatasetNotFound",
     "DxrError",
     "DxrNotFound",
     "DxrRefused",
@@ -72,6 +80,8 @@ __all__ = [
     "PermissionDenied",
     "Place",
     "PlanError",
+    "PolicyError",
+    "PolicyRunFailed",
     "Problem",
     "StalePlan",
     "StreamCut",
@@ -91,6 +101,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "DatasetManager": "dataset_manager",
     "JobOrchestrator": "orchestrator",
     "MetadataManager": "metadata_manager",
     "MetadataMonitor": "monitor",

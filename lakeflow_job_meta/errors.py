@@ -22,7 +22,9 @@ The tree (exit code of the command line in brackets)::
     │   ├── StalePlan                the reviewed plan no longer fits what is there
     │   └── UnsafePlan               the brake: it would retire too much
     ├── TaskError [1]                a task of ours failed
-    │   └── DxrRunFailed             a Data X-Ray task ended with failures; carries its summary
+    │   ├── DxrRunFailed             a Data X-Ray task ended with failures; carries its summary
+    │   └── PolicyRunFailed          a policy failed or had an error; carries the run's summary
+    ├── PolicyError [1]              a policy is wrong: its SQL, its parameters, its file
     ├── DxrError [1]                 Data X-Ray's API refused or failed a call
     │   ├── DxrUnauthorized          401: the token is not accepted (any more)
     │   ├── DxrRefused               another 4xx: repeating it will not help
@@ -30,6 +32,8 @@ The tree (exit code of the command line in brackets)::
     │   ├── DxrUnavailable           no connection, 408, 429 or 5xx after all waiting
     │   ├── DxrUnclear               a submit was sent and no clear answer came
     │   └── StreamCut                a stream of files ended before its end, or stalled
+    ├── DatasetError [1]             a dataset: a file, a name or a query that cannot be taken
+    │   └── DatasetNotFound          there is no such dataset, or it is another tenant's
     └── LocalError [1]               the embedded workspace
 
 SDK, Spark and HTTP errors are caught at the edge (`adapters`, `local`), by type or status, and
@@ -196,6 +200,18 @@ class DxrRunFailed(TaskError):
         super().__init__(message)
 
 
+class PolicyRunFailed(TaskError):
+    """A policy failed or had an error, after every policy was recorded; `summary` says which."""
+
+    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
+        self.summary = summary or {}
+        super().__init__(message)
+
+
+class PolicyError(LakeflowJobMetaError):
+    """A policy cannot be run: its SQL is not one read-only SELECT, or its parameters or file are wrong."""
+
+
 class DxrError(LakeflowJobMetaError):
     """Data X-Ray's API refused or failed a call. Never carries a token.
 
@@ -231,6 +247,14 @@ class DxrUnclear(DxrError):
 
 class StreamCut(DxrError):
     """A stream of files ended before its end, or stalled: what came of it is not the whole."""
+
+
+class DatasetError(LakeflowJobMetaError):
+    """A file, a name or a query of a dataset cannot be taken as it is; nothing was done."""
+
+
+class DatasetNotFound(DatasetError):
+    """There is no such dataset, or it belongs to another tenant (which is not told)."""
 
 
 class LocalError(LakeflowJobMetaError):

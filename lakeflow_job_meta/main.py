@@ -99,6 +99,7 @@ def run(
         arguments = [] if in_notebook else sys.argv[1:]
     parameters = read_parameters(arguments, widgets, os.environ if environment is None else environment)
     configure_log()
+    _log_start(parameters)
     monitor = (make or _make)(parameters)
     last = monitor.run_continuous(parameters.max_iterations)
     limited = parameters.max_iterations is not None and not monitor.stopped
@@ -165,6 +166,21 @@ def configure_log() -> None:
         ],
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
+    )
+
+
+def _log_start(parameters: Parameters) -> None:
+    """Which code runs, and from where: the first question after a deployment."""
+    import structlog
+
+    from lakeflow_job_meta import __version__
+
+    structlog.get_logger("lakeflow_job_meta.main").info(
+        "monitor starts",
+        version=__version__,
+        code=str(PurePath(__file__).parent),
+        control_table=str(parameters.control_table),
+        volume_path=parameters.volume_path,
     )
 
 

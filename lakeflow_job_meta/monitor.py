@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
     from lakeflow_job_meta.control.loading import Load
+    from lakeflow_job_meta.datasets.reconciler import Reconciler
     from lakeflow_job_meta.ports import FileInfo
 
 JsonObject = dict[str, Any]
@@ -165,6 +166,8 @@ class MetadataMonitor:
         self._files = _Part("files", self._new_backoff())
         self._table = _Part("table", self._new_backoff())
         self._work = _Part("jobs", self._new_backoff())
+        self._datasets = _Part("datasets", self._new_backoff())
+        self._syncing = False
         self._made = False
         self._listed: tuple[FileInfo, ...] | None = None
         self._file_errors: dict[str, tuple[str, ...]] | None = None
@@ -195,6 +198,8 @@ class MetadataMonitor:
             self._watch_files(tick)
         with self._boundary(self._table):
             self._watch_table(tick)
+        with self._boundary(self._datasets):
+            self._watch_datasets(tick)
         self._heartbeat(tick)
         errors = self.errors()
         return {
@@ -260,9 +265,8 @@ class MetadataMonitor:
 
     def errors(self) -> list[str]:
         """What is wrong now: parts that failed, rejected files, modules that failed or are refused."""
-        parts = [
-            f"{part.name}: {part.error}" for part in (self._files, self._table, self._work) if part.error
-        ]
+        watched = (self._files, self._table, self._work, self._datasets)
+        parts = [f"{part.name}: {part.error}" for part in watched if part.error]
         files = [
             error for path in sorted(self._file_errors or {}) for error in (self._file_errors or {})[path]
         ]
@@ -345,6 +349,7 @@ class MetadataMonitor:
             tick.compared = True
             self._compared_at = tick.at
         self._settle(result, tick, moved=moved, whole=chosen is None)
+        self._syncing = self._syncing or result.plan.syncs_datasets
 
     def _pass(
         self, modules: Collection[str] | None, *, compare: bool, rows: Sequence[Row] | None = None
@@ -385,6 +390,24 @@ class MetadataMonitor:
                 self._failed.pop(module, None)
                 if kind != "unchanged":
                     tick.jobs_updated.append({"module": module, "job_id": outcome.job_id, "action": kind})
+
+    # ------------------------------------------------------------ datasets
+
+    def _watch_datasets(self, tick: _Tick) -> None:
+        """End syncs whose runs are gone; looked at after every pass, and at every tick while one is in flight."""
+        if not self._syncing or not self._datasets.backoff.due():
+            return
+        found = self._reconciler.run()
+        self._syncing = found.in_flight > 0
+        self._datasets.succeeded()
+        tick.notes += found.notes
+
+    @cached_property
+    def _reconciler(self) -> Reconciler:
+        from lakeflow_job_meta.datasets.reconciler import reconciler
+
+        at = self.runtime
+        return reconciler(self.control_table, at.tables, lambda: at.workspace, at.environment, at.clock)
 
     def _is_news(self, outcome: ActionResult) -> bool:
         return self._errors.get(outcome.action.module) != "; ".join(outcome.action.reasons)
@@ -470,7 +493,7 @@ class MetadataMonitor:
 
 
 def void(_: object) -> None:
-    """Makes a waiting function that returns something one that returns nothing."""
+    """Drops what a waiting function returns."""
 
 
 def _rejected(record: FileRecord) -> bool:

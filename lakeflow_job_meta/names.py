@@ -98,13 +98,19 @@ class TableName:
         return f"{self.catalog}.{self.schema}.{self.table}"
 
 
-def task_key(source_id: str) -> str:
+def task_key(source_id: str, step: str = "") -> str:
     """The task_key of a source: characters that the Jobs API forbids become `_`.
 
-    At most 100 characters; a longer one is cut to 91, `_` and 8 hex digits of the whole id's hash.
+    At most 100 characters; a longer one is cut, and gets `_` and 8 hex digits of the whole id's hash.
+
+    Args:
+        step: name of one of several tasks of the source; the key ends in `__<step>`.
     """
+    end = f"__{step}" if step else ""
     key = _TASK_KEY_FORBIDDEN.sub("_", source_id)
-    return key if len(key) <= 100 else f"{key[:91]}_{digest(source_id, 8)}"
+    if len(key) + len(end) > 100:
+        key = f"{key[: 91 - len(end)]}_{digest(source_id, 8)}"
+    return key + end
 
 
 def table_tag(control_table: TableName) -> str:

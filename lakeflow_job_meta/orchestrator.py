@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta import __version__
@@ -148,7 +148,11 @@ class JobOrchestrator:
         unknown = sorted(set(modules or ()) - survey.known - set(rejected))
         if unknown:
             raise PlanError(f"{self.control_table} has no module {unknown[0]!r}; it has {_few(survey.known)}")
-        return refuse(survey.plan(compare=compare, force=force), rejected)
+        plan = replace(
+            survey.plan(compare=compare, force=force),
+            syncs_datasets=any('"dataset_sync"' in (row.transformation_config or "") for row in rows),
+        )
+        return refuse(plan, rejected)
 
     def _rows(self, load: Load | None) -> list[Row]:
         try:

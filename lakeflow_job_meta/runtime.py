@@ -6,6 +6,7 @@ Nothing is opened before it is needed: an idle monitor tick never builds a works
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from lakeflow_job_meta.control.control_table import settings_row
 from lakeflow_job_meta.errors import MetadataError, Place, Problem, TablesUnavailable, UsageError
 from lakeflow_job_meta.metadata.rows import SETTINGS_MODULE, SETTINGS_ROW, Row
 from lakeflow_job_meta.names import TableName
-from lakeflow_job_meta.ports import Catalog, Secrets, Tables, Volumes, Workspace
+from lakeflow_job_meta.ports import Catalog, Platform, Secrets, Tables, Volumes, Workspace
 from lakeflow_job_meta.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Runtime:
         self.clock = clock
         self.environment: Mapping[str, str] = os.environ if environment is None else environment
         self._spark = spark
+        self._opened: Any = None
         self._client = workspace_client
         self._warehouse_id = warehouse_id
         self._profile = profile
@@ -125,12 +127,16 @@ class Runtime:
             TablesUnavailable: there is neither Spark nor a warehouse.
         """
         if self._spark is None and self._warehouse_id:
-            from lakeflow_job_meta.adapters.warehouse_tables import WarehouseTables
-
-            return WarehouseTables(self.client, self._warehouse_id)
+            return self.warehouse(self._warehouse_id)
         from lakeflow_job_meta.adapters.spark_tables import SparkTables
 
         return SparkTables(self.spark)
+
+    def warehouse(self, warehouse_id: str) -> Tables:
+        """SQL on a SQL warehouse. Raises WorkspaceError when there are no credentials."""
+        from lakeflow_job_meta.adapters.warehouse_tables import WarehouseTables
+
+        return WarehouseTables(self.client, warehouse_id)
 
     @cached_property
     def spark(self) -> Any:
@@ -152,12 +158,18 @@ class Runtime:
         if session is None and remote:
             # Without a main module's file (`python -c`, a shell) pyspark gives up looking for its home.
             os.environ.setdefault("SPARK_HOME", sys.prefix)
-            session = SparkSession.builder.remote(remote).getOrCreate()
+            session = self._opened = SparkSession.builder.remote(remote).getOrCreate()
         elif session is None and on_databricks:
             session = SparkSession.builder.getOrCreate()
         if session is None:
             raise self._no_engine()
         return session
+
+    def close(self) -> None:
+        """End the Spark Connect session that was opened here, and its threads; one that was found active goes on."""
+        if self._opened is not None:
+            self._opened.stop()
+            self._opened = None
 
     @staticmethod
     def _no_engine() -> TablesUnavailable:
@@ -191,6 +203,26 @@ class Runtime:
         from lakeflow_job_meta.adapters.databricks import catalog
 
         return catalog(self.client)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """What a deployment makes outside of jobs. Raises WorkspaceError when there are no credentials."""
+        from lakeflow_job_meta.adapters.databricks import platform
+
+        return platform(self.client)
+
+    def beside(self, control_table: TableName, flags: Mapping[str, Any] | None = None) -> Runtime:
+        """The runtime of another control table over the same connections, with flags of its own.
+
+        Raises:
+            WorkspaceError, TablesUnavailable: as `workspace` and `tables`, which are connected now.
+        """
+        assert self.workspace is not None
+        assert self.tables is not None
+        other = copy.copy(self)
+        other.control_table = control_table
+        other._flags = dict(flags or {})  # noqa: SLF001 - a copy of ourselves
+        return other
 
     @cached_property
     def workspace(self) -> Workspace:

@@ -14,7 +14,13 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lakeflow_job_meta.errors import DxrRunFailed, LakeflowJobMetaError, TaskError, UsageError
+from lakeflow_job_meta.errors import (
+    DxrRunFailed,
+    LakeflowJobMetaError,
+    PolicyRunFailed,
+    TaskError,
+    UsageError,
+)
 from lakeflow_job_meta.names import TableName
 
 if TYPE_CHECKING:
@@ -28,7 +34,10 @@ RUNNERS: Mapping[str, str] = {
     "dxr_collect": "lakeflow_job_meta.dxr.tasks:run_collect",
     "dxr_organise": "lakeflow_job_meta.dxr.tasks:run_organise",
     "dxr_snapshot": "lakeflow_job_meta.dxr.tasks:run_snapshot",
+    "sql_policy": "lakeflow_job_meta.policies.tasks:run_policy",
+    "remediate": "lakeflow_job_meta.policies.remediate:run_remediate",
     "notify": "lakeflow_job_meta.tasks.notify:run",
+    "dataset_sync": "lakeflow_job_meta.datasets.tasks:run",
 }
 REQUIRED = ("control_table", "module_name", "source_id")
 
@@ -57,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
         summary = execute(parsed)
     except LakeflowJobMetaError as error:
-        if isinstance(error, DxrRunFailed):
+        if isinstance(error, (DxrRunFailed, PolicyRunFailed)):
             print(json.dumps(error.summary, default=str))  # noqa: T201 - a failed run has its summary, too
             sys.stdout.flush()
         raise SystemExit(f"error: {error}") from error
@@ -164,6 +173,7 @@ def make_context(arguments: Arguments, runtime: Runtime) -> TaskContext:
         secrets=lambda: runtime.secrets,
         environment=runtime.environment,
         catalog=lambda: runtime.catalog,
+        warehouse=runtime.warehouse,
     )
 
 

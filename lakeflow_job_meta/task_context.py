@@ -28,6 +28,7 @@ class TaskContext:
         environment: the process's environment variables.
         catalog: gives Unity Catalog's volumes, tags and grants.
         tables: SQL on the task's Spark.
+        warehouse: gives SQL on a SQL warehouse, by its id.
         volumes: files below `/Volumes` and `/Workspace`.
         spark: gives the task's Spark session, for what the Tables port cannot do.
         workspace: gives the workspace's ports.
@@ -49,6 +50,7 @@ class TaskContext:
     secrets: Callable[[], Secrets] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     catalog: Callable[[], Catalog] | None = None
+    warehouse: Callable[[str], Tables] | None = None
 
     @property
     def settings(self) -> JsonObject:

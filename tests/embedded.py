@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,14 +65,23 @@ def run(
     )
 
 
-def build_wheel(target: Path) -> Path:
-    """The wheel of this package, built from a copy: builds side by side would share a folder."""
+def build_wheel(target: Path, version: str = "") -> Path:
+    """The wheel of this package, built from a copy: builds side by side would share a folder.
+
+    Args:
+        version: given to the copy, so that the wheel can be told from the checkout.
+    """
     source = target / "source"
     shutil.copytree(
         ROOT / "lakeflow_job_meta", source / "lakeflow_job_meta", ignore=shutil.ignore_patterns("__pycache__")
     )
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
+    if version:
+        module = source / "lakeflow_job_meta" / "__init__.py"
+        text, count = re.subn(r'(?m)^__version__ = ".*"$', f'__version__ = "{version}"', module.read_text())
+        assert count == 1
+        module.write_text(text)
     env = environment(None, PYTHONWARNINGS="ignore")
     done = run(
         "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target), str(source), env=env

@@ -14,6 +14,8 @@ from bench import metadata, report, stages, startup, validation
 from bench.report import Claim, Section, Table
 from lakeflow_job_meta.metadata.files import read_metadata
 
+pytestmark = pytest.mark.slow
+
 SMALL, LARGER = 10, 40
 
 

@@ -31,12 +31,19 @@ def test_demo_runs_twice_in_one_folder(tmp_path: Path) -> None:
     again = run("lakeflow-job-meta", "demo", "--dir", str(folder), "--format", "json", seconds=180)
     assert again.returncode == 0, again.stdout + again.stderr
     result = json.loads(again.stdout)
-    assert list(result) == ["ok", "steps", "uploaded_first", "files_by_label", "uploaded_second"]
+    assert list(result) == [
+        "ok", "steps", "uploaded_first", "files_by_label", "uploaded_second", "policies", "remediation"
+    ]  # fmt: skip
     documents = [path for path in (FILES / "documents").rglob("*") if path.is_file()]
     assert result["uploaded_first"] == len(documents)
     assert result["uploaded_second"] == 1
     assert result["files_by_label"]["Payment card data"] == 2
     assert "Personal data" in result["files_by_label"]
+    policies = {one["name"]: (one["status"], one["violations"]) for one in result["policies"]}
+    assert policies["duplicate_files"] == ("WARN", 2)
+    assert policies["retention_gap"] == policies["rot_files"] == ("WARN", 1)
+    assert policies["over_exposed"] == ("PASS", 0)
+    assert result["remediation"] == {"planned": 1, "keeper": "/Volumes/main/demo/inbox/notes/meeting.txt"}
     assert result["ok"] is True
     assert [step["name"] for step in result["steps"]] == [step.name for step in STEPS]
     assert all(

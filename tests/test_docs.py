@@ -1,14 +1,17 @@
 """README and docs: every block runs or is valid, every link leads somewhere, the generated pages are current.
 
 Blocks marked `bash`, `sql`, `python`, `yaml` and `json` are checked, in the order of the page; `console`, `text`
-and `mermaid` are for people. All pages share one embedded workspace; each has a folder of its own.
+and `mermaid` are for people. All pages share one embedded workspace; each has a folder of its own. The program that they call
+is warm (`tests.warm`): the same code, without a second of imports for each command.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +24,9 @@ from lakeflow_job_meta.cli.program import COMMANDS
 from lakeflow_job_meta.local.connection import Connection
 from lakeflow_job_meta.settings import SETTINGS
 from tests.embedded import ROOT, environment, run, running
+from tests.warm import warm
+
+pytestmark = pytest.mark.slow
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
@@ -28,10 +34,23 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Pages whose SQL is about other tables than a control table; a test beside the code runs it.
+OWN_SQL = {"docs/policies.md"}  # tests/policies/test_queries.py
 KINDS = {"bash", "sql", "python", "yaml", "json", "console", "text", "mermaid"}
 #: `plan` says with 2 that there are changes: in a script of the docs that is no failure.
 PROLOGUE = """set -euo pipefail
 lakeflow-job-meta() { command lakeflow-job-meta "$@" || { local code=$?; [ "$1:$code" = plan:2 ] || return $code; }; }
+"""
+
+
+#: A control table that SQL blocks find, with every companion beside it.
+SEED = """modules:
+  - module_name: seeded
+    sources:
+      - source_id: one
+        source_type: sql
+        execution_order: 1
+        transformation_config: {task_type: sql_query, sql_task: {warehouse_id: local, sql_query: SELECT 1}}
 """
 
 
@@ -73,7 +92,16 @@ def test_pages_are_there() -> None:
         "CONTRIBUTING.md",
         "docs/architecture.md",
         "docs/METADATA_MANAGEMENT.md",
+        "docs/PACKAGING_AND_DEPLOYMENT.md",
         "docs/cli.md",
+        "docs/deploy.md",
+        "docs/import.md",
+        "docs/index.md",
+        "docs/limits.md",
+        "docs/migration.md",
+        "docs/operations.md",
+        "docs/security.md",
+        "docs/tutorial.md",
     } <= set(PAGES)
     assert len(_of("bash")) >= 6
 
@@ -156,6 +184,19 @@ def test_generated_files_are_current() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="ProperDocs' dependencies need Python 3.11")
+def test_site_builds(tmp_path: Path) -> None:
+    """`make docs` builds every page without a warning: links, anchors and navigation are right on the site too."""
+    done = run("properdocs", "build", "--strict", "--site-dir", str(tmp_path / "site"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for page in (ROOT / "docs").glob("*.md"):
+        assert (tmp_path / "site" / f"{page.stem}.html").exists()
+    home = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert all(
+        f'href="{page.stem}.html"' in home for page in (ROOT / "docs").glob("*.md") if page.stem != "index"
+    )
+
+
 # ---------------------------------------------------------------- what is run
 
 
@@ -165,6 +206,18 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     folder = tmp_path_factory.mktemp("docs") / "workspace"
     with running(folder) as connection:
         yield folder, connection
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder with the warm program, for the head of PATH."""
+    with warm(tmp_path_factory.mktemp("warm")) as folder:
+        yield folder
+
+
+def _environment(program: Path, connection: Connection | None, **more: str) -> dict[str, str]:
+    env = environment(connection, **more)
+    return {**env, "PATH": f"{program}{os.pathsep}{env['PATH']}"}
 
 
 def _folder_for(page: str, root: Path, workspace: Path) -> Path:
@@ -180,10 +233,12 @@ def _folder_for(page: str, root: Path, workspace: Path) -> Path:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(b.kind in {"bash", "python"} for b in _blocks(page))]
 )
-def test_commands_of_page_run(page: str, workspace: tuple[Path, Connection], tmp_path: Path) -> None:
+def test_commands_of_page_run(
+    page: str, workspace: tuple[Path, Connection], program: Path, tmp_path: Path
+) -> None:
     """The shell and Python blocks of a page run in order, in one shell's environment."""
     folder = _folder_for(page, tmp_path, workspace[0])
-    kept = environment(None, HOME=str(tmp_path))
+    kept = _environment(program, None, HOME=str(tmp_path))
     for block in _blocks(page):
         if block.kind == "bash":
             script = f"{PROLOGUE}{block.text}\nenv -0 > '{tmp_path}/environment'\n"
@@ -198,20 +253,25 @@ def test_commands_of_page_run(page: str, workspace: tuple[Path, Connection], tmp
             assert done.returncode == 0, f"{_name(block)}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(b.kind == "sql" for b in _blocks(page))])
-def test_sql_of_page_runs_and_plans(page: str, workspace: tuple[Path, Connection], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page not in OWN_SQL and any(b.kind == "sql" for b in _blocks(page))]
+)
+def test_sql_of_page_runs_and_plans(
+    page: str, workspace: tuple[Path, Connection], program: Path, tmp_path: Path
+) -> None:
     """The SQL blocks of a page run in order on a fresh control table, and what they say is sound."""
     table = f"main.docs.{re.sub(r'[^a-z]', '_', page.lower())}"
-    env = environment(workspace[1])
-    create = f"from lakeflow_job_meta import MetadataManager; MetadataManager({table!r}).ensure_exists()"
-    (tmp_path / "create.py").write_text(create)
-    done = run("python", str(tmp_path / "create.py"), env=env)
+    env = _environment(program, workspace[1])
+    (tmp_path / "seed.yaml").write_text(SEED)
+    done = run(
+        "lakeflow-job-meta", "apply", "--control-table", table, "--yaml", str(tmp_path / "seed.yaml"), env=env
+    )
     assert done.returncode == 0, done.stderr
     for block in _blocks(page):
         if block.kind == "sql":
             assert "main.etl.control" in block.text
             statement = block.text.replace("main.etl.control", table)
-            done = run("lakeflow-job-meta", "local", "sql", "--dir", str(workspace[0]), statement)
+            done = run("lakeflow-job-meta", "local", "sql", "--dir", str(workspace[0]), statement, env=env)
             assert done.returncode == 0, f"{_name(block)}\n{done.stdout}\n{done.stderr}"
     done = run("lakeflow-job-meta", "plan", "--control-table", table, "--format", "json", env=env)
     assert done.returncode in {0, 2}, done.stdout + done.stderr
@@ -219,16 +279,19 @@ def test_sql_of_page_runs_and_plans(page: str, workspace: tuple[Path, Connection
 
 
 @pytest.mark.parametrize("block", _of("yaml"), ids=_name)
-def test_yaml_is_valid_and_plans(block: Block, workspace: tuple[Path, Connection], tmp_path: Path) -> None:
+def test_yaml_is_valid_and_plans(
+    block: Block, workspace: tuple[Path, Connection], program: Path, tmp_path: Path
+) -> None:
     """Each YAML block is a whole file that validates and plans to jobs that would be made."""
     path = tmp_path / "block.yaml"
     path.write_text(block.text)
     modules = yaml.safe_load(block.text)["modules"]
-    done = run("lakeflow-job-meta", "validate", str(path), "--format", "json")
+    env = _environment(program, workspace[1])
+    done = run("lakeflow-job-meta", "validate", str(path), "--format", "json", env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["modules"] == len(modules)
     command = ("plan", "--control-table", "main.nowhere.control", "--yaml", str(path), "--format", "json")
-    done = run("lakeflow-job-meta", *command, env=environment(workspace[1]))
+    done = run("lakeflow-job-meta", *command, env=env)
     assert done.returncode == 2, done.stdout + done.stderr
     assert json.loads(done.stdout)["summary"]["create"] == len(modules)
 

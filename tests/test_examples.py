@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ import yaml
 
 from lakeflow_job_meta.local.connection import Connection
 from tests.embedded import BIN, ROOT, build_wheel, environment, run, running, wait_for
+from tests.warm import warm
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = ROOT / "examples"
 TABLE = "main.examples.etl_control"
@@ -28,6 +32,12 @@ class Local:
     connection: Connection
     client: Any
     spark: Any
+    program: Path | None = None  # folder of the warm program
+
+    @property
+    def environment(self) -> dict[str, str]:
+        env = environment(self.connection)
+        return {**env, "PATH": f"{self.program}{os.pathsep}{env['PATH']}"} if self.program else env
 
     def job(self, name: str) -> Any:
         """The job of that name with all its tasks; None when there is none."""
@@ -43,7 +53,7 @@ class Local:
     def meta(self, *arguments: str, table: str = TABLE) -> Any:
         """What a command of ours answers as JSON."""
         command = (*arguments, "--control-table", table, "--format", "json")
-        done = run("lakeflow-job-meta", *command, env=environment(self.connection))
+        done = run("lakeflow-job-meta", *command, env=self.environment)
         assert done.returncode in {0, 2}, done.stdout + done.stderr
         return json.loads(done.stdout)
 
@@ -56,14 +66,14 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     from pyspark.sql import SparkSession
 
     folder = tmp_path_factory.mktemp("examples") / "workspace"
-    with running(folder) as connection:
+    with running(folder) as connection, warm(folder.parent / "warm") as program:
         client = WorkspaceClient(host=connection.host, token=connection.token, auth_type="pat")
         spark = SparkSession.builder.remote(connection.spark_remote).create()
         spark.sql("CREATE SCHEMA IF NOT EXISTS main.examples")
         for volume in ("metadata", "packages"):
             client.volumes.create("main", "examples", volume, VolumeType.MANAGED)
         try:
-            yield Local(folder, connection, client, spark)
+            yield Local(folder, connection, client, spark, program)
         finally:
             spark.stop()
 
@@ -78,19 +88,27 @@ def manager(local: Local) -> Any:
     return manager
 
 
+@pytest.fixture(scope="module")
+def wheel(local: Local, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the built wheel lies in the packages volume, as the examples name it."""
+    built = build_wheel(tmp_path_factory.mktemp("wheel"))
+    [place] = json.loads((EXAMPLES / "monitor_job.json").read_text())["environments"][0]["spec"][
+        "dependencies"
+    ]
+    assert place.rsplit("/", 1)[1] == built.name
+    local.put(place, built.read_bytes())
+    return str(place)
+
+
 def _tasks(job: Any) -> list[str]:
     return [task.task_key for task in job.settings.tasks]
 
 
-def test_monitor_as_a_continuous_job(local: Local, tmp_path: Path) -> None:
+def test_monitor_as_a_continuous_job(local: Local, wheel: str) -> None:
     """Way 1: the built wheel, in an environment of its own, watches the volume and the table as a job of the workspace."""
     from databricks.sdk.service.jobs import JobSettings
 
-    wheel = build_wheel(tmp_path)
     settings = json.loads((EXAMPLES / "monitor_job.json").read_text())
-    [place] = settings["environments"][0]["spec"]["dependencies"]
-    assert place.rsplit("/", 1)[1] == wheel.name
-    local.put(place, wheel.read_bytes())
     table = "main.examples.monitored"
     parameters = settings["tasks"][0]["python_wheel_task"]["named_parameters"]
     parameters.update(control_table=table, check_interval_seconds="1")
@@ -127,6 +145,31 @@ def test_monitor_as_a_continuous_job(local: Local, tmp_path: Path) -> None:
             job = local.job(name)
             if job is not None:
                 local.client.jobs.delete(job.job_id)
+
+
+def test_monitor_as_a_notebook(local: Local, wheel: str) -> None:
+    """The notebook to paste into a job: it installs the wheel, reads its widgets, and makes the job of a file in the volume."""
+    from databricks.sdk.service.catalog import VolumeType
+    from databricks.sdk.service.jobs import NotebookTask, Task
+    from databricks.sdk.service.workspace import ImportFormat
+
+    local.client.volumes.create("main", "examples", "pasted", VolumeType.MANAGED)
+    text = (EXAMPLES / "volume" / "customers.yaml").read_text().replace("customers", "pasted_customers")
+    local.put("/Volumes/main/examples/pasted/customers.yaml", text.encode())
+    local.client.workspace.mkdirs("/Workspace/Shared/pasted")
+    with (EXAMPLES / "10_monitor" / "monitor_notebook.ipynb").open("rb") as file:
+        local.client.workspace.upload("/Workspace/Shared/pasted/monitor", file, format=ImportFormat.JUPYTER)
+    parameters = {
+        "control_table": "main.examples.pasted_control",
+        "volume_path": "/Volumes/main/examples/pasted",
+        "max_iterations": "1",
+    }
+    notebook = NotebookTask("/Workspace/Shared/pasted/monitor", base_parameters=parameters)
+    job = local.client.jobs.create(name="pasted monitor", tasks=[Task("monitor", notebook_task=notebook)])
+    done = local.client.jobs.run_now(job.job_id).result()
+    output = local.client.jobs.get_run_output(done.tasks[0].run_id)
+    assert done.state.result_state.value == "SUCCESS", output.error_trace
+    assert _tasks(local.job("pasted_customers")) == ["greet"]
 
 
 def test_insert_into_the_control_table(local: Local, manager: Any) -> None:
@@ -167,7 +210,7 @@ def test_yaml_in_the_volume(local: Local, manager: Any) -> None:
             "--format",
             "json",
         )
-        done = run("lakeflow-job-meta", *command, env=environment(local.connection))
+        done = run("lakeflow-job-meta", *command, env=local.environment)
         [line] = [line for line in done.stdout.splitlines() if line.startswith("{")]
         seen = json.loads(line)
         assert done.returncode == (1 if seen["errors"] else 0), done.stderr
@@ -265,7 +308,8 @@ def test_every_file_of_the_examples_is_used() -> None:
     named = (EXAMPLES / "README.md").read_text() + (EXAMPLES / "metadata_examples.yaml").read_text()
     for path in EXAMPLES.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts and path.name != "README.md":
-            assert path.name.removesuffix(".ipynb") in named or path.parent.name in named, path
+            folders = path.relative_to(EXAMPLES).parts[:-1]
+            assert path.name.removesuffix(".ipynb") in named or any(name in named for name in folders), path
 
 
 def test_notebooks_are_clean() -> None:
@@ -275,9 +319,10 @@ def test_notebooks_are_clean() -> None:
         assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
 
 
-@pytest.mark.parametrize("name", ["metadata_examples.yaml", "volume/customers.yaml"])
-def test_metadata_validates(name: str) -> None:
+def test_metadata_validates() -> None:
     """The examples' YAML is valid without any variable given."""
-    done = run("lakeflow-job-meta", "validate", str(EXAMPLES / name))
+    paths = [str(path) for path in EXAMPLES.rglob("*.yaml")]
+    done = run("lakeflow-job-meta", "validate", *paths)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(paths)} files" in done.stdout
     assert shutil.which("lakeflow-job-meta", path=str(BIN))

@@ -40,6 +40,7 @@ def test_public_names_are_pinned() -> None:
         if inspect.isclass(value) and value.__module__ == errors.__name__
     }
     assert set(lakeflow_job_meta.__all__) == tree | {
+        "DatasetManager",
         "JobOrchestrator",
         "MetadataManager",
         "MetadataMonitor",
@@ -162,6 +163,7 @@ def test_wheel_ships_its_data(wheel: Path) -> None:
     for needed in (
         "lakeflow_job_meta/py.typed",
         "lakeflow_job_meta/metadata/schema.json",
+        "lakeflow_job_meta/policies/shipped/duplicate_files.sql",
         "lakeflow_job_meta/cli/demo_files/volume/sales.yaml",
         "lakeflow_job_meta/cli/demo_files/workspace/daily_sales.ipynb",
         "lakeflow_job_meta/cli/demo_files/wheel/pyproject.toml",
@@ -170,3 +172,39 @@ def test_wheel_ships_its_data(wheel: Path) -> None:
         assert needed in names
     tops = {name.split("/")[0] for name in names}
     assert tops == {"lakeflow_job_meta", f"lakeflow_job_meta-{lakeflow_job_meta.__version__}.dist-info"}
+
+
+@pytest.mark.slow
+def test_wheel_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    """From the package index it pulls nothing that only a laptop needs; import and `--help` are quick there.
+
+    Left out where no package index answers.
+    """
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "0", "--timeout", "10"]
+    if subprocess.run([*install, "click"], capture_output=True, check=False).returncode:
+        pytest.skip("no package index answers")
+    done = subprocess.run([*install, str(wheel)], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run(
+        [str(python), "-m", "pip", "list", "--format", "freeze"], capture_output=True, text=True, check=True
+    )
+    installed = {line.split("==")[0].lower().replace("_", "-") for line in listed.stdout.split()}
+    assert "databricks-sdk" in installed
+    assert not installed & {
+        "pysail", "pyspark", "pyspark-client", "deltalake", "starlette", "uvicorn", "pandas", "pyarrow", "nbclient",
+        "ipykernel", "grpcio", "duckdb", "jsonschema", "pytest",
+    }  # fmt: skip
+    bare = _quickest([str(python), "-c", "pass"])
+    assert _quickest([str(python), "-c", "import lakeflow_job_meta"]) - bare < 0.15
+    assert _quickest([str(python.with_name("lakeflow-job-meta")), "--help"]) < 0.4
+    for command in ("deploy", "doctor"):
+        subprocess.run(
+            [str(python.with_name("lakeflow-job-meta")), command, "--help"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    packed = "from lakeflow_job_meta.deployment.wheel import of_this_installation as own; print(own().name)"
+    found = subprocess.run([str(python), "-c", packed], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == wheel.name

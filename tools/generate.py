@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import dxr_task_types, reference
+from tools import dataset_items, dxr_pages, dxr_task_types, policy_pages, policy_task_types, reference
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,12 +23,16 @@ def schema() -> str:
 
 FILES: Mapping[str, Callable[[], str]] = {
     "lakeflow_job_meta/metadata/dxr_task_types.json": dxr_task_types.text,  # before those made of it
+    "lakeflow_job_meta/metadata/policy_task_types.json": policy_task_types.text,
     "lakeflow_job_meta/metadata/schema.json": schema,
     "docs/settings.md": reference.settings,
     "docs/cli.md": reference.command_line,
     "docs/task_types.md": reference.task_types,
     "docs/drift_rules.md": reference.drift_rules,
     "docs/dxr_knobs.md": reference.dxr_knobs,
+    "docs/datasets_items.md": dataset_items.page,
+    **dxr_pages.pages(),
+    **policy_pages.pages(),
 }
 
 

@@ -12,6 +12,7 @@ from lakeflow_job_meta.adapters.databricks_calls import Calls
 from lakeflow_job_meta.adapters.databricks_catalog import DatabricksCatalog
 from lakeflow_job_meta.adapters.databricks_jobs import DatabricksJobs
 from lakeflow_job_meta.adapters.databricks_permissions import DatabricksPermissions
+from lakeflow_job_meta.adapters.databricks_platform import DatabricksPlatform
 from lakeflow_job_meta.adapters.databricks_queries import DatabricksQueries
 from lakeflow_job_meta.errors import UsageError
 from lakeflow_job_meta.ports import CallCount, Workspace
@@ -95,3 +96,9 @@ def connect(client: WorkspaceClient) -> Workspace:
 def catalog(client: WorkspaceClient) -> DatabricksCatalog:
     """Unity Catalog as `client` reaches it. Asks nothing."""
     return DatabricksCatalog(Calls(client, CallCount()))
+
+
+def platform(client: WorkspaceClient) -> DatabricksPlatform:
+    """What deployments make and diagnoses ask for, as `client` reaches it. Asks nothing."""
+    count = CallCount()
+    return DatabricksPlatform(Calls(client, count), count)

@@ -12,7 +12,7 @@ from lakeflow_job_meta.ports import JsonObject
 
 PREFIX = "/api/2.1/unity-catalog"
 TAGS = f"{PREFIX}/entity-tag-assignments"
-_EXISTS = {"VOLUME_ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"}
+_EXISTS = {"CATALOG_ALREADY_EXISTS", "VOLUME_ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"}
 
 
 class DatabricksCatalog:
@@ -20,6 +20,28 @@ class DatabricksCatalog:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+
+    def catalog_exists(self, name: str) -> bool:
+        try:
+            self._calls.get(f"{PREFIX}/catalogs/{quote(name, safe='')}", f"look for the catalog {name}")
+        except NotFound:
+            return False
+        return True
+
+    def create_catalog(self, name: str, comment: str = "") -> bool:
+        try:
+            self._calls.create(
+                f"{PREFIX}/catalogs", f"make the catalog {name}", {"name": name, "comment": comment}
+            )
+        except InvalidRequest as error:
+            if error.error_code in _EXISTS or "already exists" in str(error):
+                return False
+            raise
+        except UnclearOutcome:
+            if self.catalog_exists(name):
+                return True
+            raise
+        return True
 
     def volume_exists(self, name: TableName) -> bool:
         try:

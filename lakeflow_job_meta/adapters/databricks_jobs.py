@@ -71,6 +71,10 @@ class DatabricksJobs:
         body = {"job_id": job_id, "new_settings": settings}
         self._calls.write("POST", f"{JOBS}/reset", f"update job {job_id}", body=body, subject=f"Job {job_id}")
 
+    def set_tags(self, job_id: int, tags: Mapping[str, str]) -> None:
+        body: JsonObject = {"job_id": job_id, "new_settings": {"tags": dict(tags)}}
+        self._calls.write("POST", f"{JOBS}/update", f"tag job {job_id}", body=body, subject=f"Job {job_id}")
+
     def delete(self, job_id: int) -> None:
         try:
             self._calls.write(

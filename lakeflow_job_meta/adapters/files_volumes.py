@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import posixpath
 import shutil
@@ -12,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from lakeflow_job_meta.errors import VolumeError
-from lakeflow_job_meta.ports import FileInfo, Volumes
+from lakeflow_job_meta.ports import FileInfo, FileState, Volumes
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -74,6 +75,25 @@ class FilesVolumes:
         moment = parsedate_to_datetime(found.last_modified).timestamp() if found.last_modified else 0
         return FileInfo(path, found.content_length or 0, int(moment * 1000))
 
+    def inspect(self, path: str, below: str = "") -> FileState | None:
+        if self._is_local(path):
+            return self._elsewhere(path).inspect(path, below)
+        from databricks.sdk.errors import NotFound
+
+        # Volumes have no links. A folder has no metadata as a file: it is told from nothing by asking for it.
+        with _edge("read", path):
+            try:
+                found = self._files.get_metadata(path)
+            except NotFound:
+                if self._is_folder(path):
+                    raise VolumeError(f"cannot use {path}: it is a folder; name a file") from None
+                return None
+        size, modified = found.content_length or 0, found.last_modified or ""
+        moment = parsedate_to_datetime(modified).timestamp() if modified else 0
+        return FileState(
+            path, size, int(moment) * 1_000_000_000, None, path, f"{size}:{modified}", exact=False
+        )
+
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
         if self._is_local(path):
@@ -126,6 +146,54 @@ class FilesVolumes:
             copy.seek(0)
             with _edge("write", path):
                 self._files.upload(path, copy, overwrite=True)
+
+    def create(self, path: str, source: BinaryIO, sha256: str, *, durable: bool = True) -> bool:
+        if self._is_local(path):
+            return self._elsewhere(path).create(path, source, sha256, durable=durable)
+        from databricks.sdk.errors import AlreadyExists, ResourceConflict
+
+        found = hashlib.sha256()
+        with tempfile.TemporaryFile() as copy:
+            while block := source.read(_BLOCK):
+                found.update(block)
+                copy.write(block)
+            if found.hexdigest() != sha256:
+                raise VolumeError(f"cannot write {path}: the bytes are not the wanted ones")
+            copy.seek(0)
+            with _edge("write", path):
+                try:
+                    self._files.upload(path, copy, overwrite=False)
+                except (AlreadyExists, ResourceConflict):
+                    return False
+        if _sha256(self, path) != sha256:
+            self.delete(path)
+            raise VolumeError(f"cannot write {path}: the bytes read back are not the wanted ones")
+        return True
+
+    def remove_partials(self, folder: str) -> None:
+        if self._is_local(folder):
+            self._elsewhere(folder).remove_partials(folder)
+        # The Files API shows a file when it is whole: there are none.
+
+    def delete_unchanged(self, state: FileState) -> bool:
+        if self._is_local(state.path):
+            return self._elsewhere(state.path).delete_unchanged(state)
+        from databricks.sdk.errors import NotFound
+
+        with _edge("delete", state.path):
+            there = self.inspect(state.path)
+            if there is None or there.version != state.version:
+                return False
+            try:
+                self._files.delete(state.path)
+            except NotFound:
+                return False
+        return True
+
+    def set_facts(self, path: str, *, modified_ns: int, mode: int | None) -> bool:
+        if self._is_local(path):
+            return self._elsewhere(path).set_facts(path, modified_ns=modified_ns, mode=mode)
+        return False
 
     def delete_folder(self, path: str) -> None:
         if self._is_local(path):
@@ -205,6 +273,15 @@ class FilesVolumes:
         with _edge("list", folder):
             return list(self._files.list_directory_contents(folder))
 
+    def _is_folder(self, path: str) -> bool:
+        from databricks.sdk.errors import NotFound
+
+        try:
+            self._files.get_directory_metadata(path)
+        except NotFound:
+            return False
+        return True
+
     def _file(self, path: str) -> FileInfo | None:
         """The file of this path, from its folder's listing (a file's own metadata has whole seconds only)."""
         folder, name = posixpath.split(path)
@@ -216,6 +293,14 @@ class FilesVolumes:
             if entry.name == name and not entry.is_directory:
                 return _info(path, entry)
         return None
+
+
+def _sha256(volumes: FilesVolumes, path: str) -> str:
+    found = hashlib.sha256()
+    with volumes.open(path) as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()
 
 
 def _is_no_folder(error: VolumeError) -> bool:

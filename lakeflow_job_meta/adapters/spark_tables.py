@@ -129,6 +129,26 @@ class SparkTables:
                 write = self._sql(query).write.format("delta").mode("overwrite").partitionBy(part)
                 write.option("replaceWhere", f"{part} = '{partition.isoformat()}'").save(definition.location)
 
+    def replace_table(self, table: TableName, query: str, *, location: str = "") -> None:
+        def create(mapping: bool) -> None:
+            with self._edge(f"replacing the table {table}"):
+                self._sql(sql_text.replace_table(table, query, location=location, mapping=mapping)).collect()
+
+        try:
+            create(False)
+        except TablesError as error:
+            if sql_text.wants_mapping(str(error)):
+                create(True)
+            elif "mergeSchema" in str(error):
+                # Sail replaces the rows of a table by SQL, and its columns only from a DataFrame.
+                with self._edge(f"replacing the table {table}"):
+                    write = self._sql(query).write.format("delta").mode("overwrite")
+                    if location:
+                        write = write.option("path", location)
+                    write.option("overwriteSchema", "true").saveAsTable(table.quoted)
+            else:
+                raise
+
     def partition_counts(self, definition: TableDefinition) -> list[tuple[date, int]]:
         try:
             rows = self.query(sql_text.partition_counts(definition))

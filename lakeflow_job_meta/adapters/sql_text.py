@@ -8,7 +8,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 from lakeflow_job_meta.errors import TablesError
-from lakeflow_job_meta.names import quote_identifier
+from lakeflow_job_meta.names import TableName, quote_identifier
 from lakeflow_job_meta.ports import Column, TableDefinition
 
 #: Staged rows of one statement stay below this many bytes (Spark Connect messages: 128 MiB).
@@ -47,6 +47,31 @@ def create_table(definition: TableDefinition) -> str:
     return (
         f"CREATE TABLE IF NOT EXISTS {target(definition)} ({columns}) USING DELTA{parts}{location}{comment}"
     )
+
+
+#: Lets Delta take column names with spaces and the like (protocol 2/5).
+COLUMN_MAPPING = (
+    " TBLPROPERTIES ('delta.columnMapping.mode' = 'name', 'delta.minReaderVersion' = '2', "
+    "'delta.minWriterVersion' = '5')"
+)
+#: How engines say that they want it.
+_MAPPING_WANTED = ("DELTA_INVALID_CHARACTERS", "columnMapping", "column mapping")
+
+
+def replace_table(table: TableName, query: str, *, location: str = "", mapping: bool = False) -> str:
+    """CREATE OR REPLACE TABLE ... AS for a Delta table.
+
+    Args:
+        mapping: with column mapping.
+    """
+    where = f" LOCATION {quote_text(location)}" if location else ""
+    properties = COLUMN_MAPPING if mapping else ""
+    return f"CREATE OR REPLACE TABLE {table.quoted} USING DELTA{where}{properties} AS {query}"
+
+
+def wants_mapping(message: str) -> bool:
+    """Whether an engine refused column names that it would take with column mapping."""
+    return any(word in message for word in _MAPPING_WANTED)
 
 
 def target(definition: TableDefinition) -> str:

@@ -161,6 +161,15 @@ class WarehouseTables:
         [row] = self.query(sql_text.file_counts(f"parquet.{quote_identifier(folder)}", key))
         return int(row["rows"]), int(row["keys"])
 
+    def replace_table(self, table: TableName, query: str, *, location: str = "") -> None:
+        what = f"replacing the table {table}"
+        try:
+            self._run(what, sql_text.replace_table(table, query, location=location))
+        except TablesError as error:
+            if not sql_text.wants_mapping(str(error)):
+                raise
+            self._run(what, sql_text.replace_table(table, query, location=location, mapping=True))
+
     def version(self, table: TableName) -> int:
         response = self._run(f"reading the version of {table}", f"DESCRIBE HISTORY {table.quoted} LIMIT 1")
         names = [name for name, _, _ in _columns(response)]

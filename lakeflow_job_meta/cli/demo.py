@@ -51,8 +51,13 @@ class StepResult:
     show_default=True,
     help="Folder of the demo's workspace; an earlier demo in it is replaced.",
 )
+@click.option(
+    "--datasets",
+    is_flag=True,
+    help="Show uploads instead: files become clean tables (also needs `datasets`).",
+)
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def demo(directory: Path, output: str) -> None:
+def demo(directory: Path, datasets: bool, output: str) -> None:
     """Show the main job on this machine: rows and YAML become jobs, run, and follow changes.
 
     Starts an embedded workspace in a folder, and needs nothing but this package with its extra `local`.
@@ -60,7 +65,7 @@ def demo(directory: Path, output: str) -> None:
     """
     root = _prepare(directory)
     log = root / "demo.log"
-    results, facts = _play(root, log, to_stderr=output == "json")
+    results, facts = _play(root, log, datasets=datasets, to_stderr=output == "json")
     ok = all(result.ok for result in results)
     if output == "json":
         steps = [{"name": r.name, "ok": r.ok, "seconds": round(r.seconds, 2)} for r in results]
@@ -87,28 +92,33 @@ def _prepare(directory: Path) -> Path:
     return root
 
 
-def _play(root: Path, log: Path, *, to_stderr: bool) -> tuple[list[StepResult], dict[str, Any]]:
+def _play(
+    root: Path, log: Path, *, datasets: bool, to_stderr: bool
+) -> tuple[list[StepResult], dict[str, Any]]:
     """Every step until one fails, and what they found; the workspace is stopped at the end."""
     # Imported here: the steps need the extra `local`, and `--help` must stay quick.
     from rich.markup import escape
 
+    from lakeflow_job_meta.cli import demo_datasets, demo_steps
     from lakeflow_job_meta.cli.demo_stage import Demo
-    from lakeflow_job_meta.cli.demo_steps import STEPS
     from lakeflow_job_meta.local import process
+
+    steps = demo_datasets.STEPS if datasets else demo_steps.STEPS
+    title = "From a file to clean tables" if datasets else "From a control table to running Databricks Jobs"
 
     process.reset(root / "workspace")
     console = _console(sys.stderr if to_stderr else sys.stdout)
     stage = Demo(root, console)
     console.print(
-        f"\n[bold]From a control table to running Databricks Jobs[/bold], on this machine, in {escape(str(root))}\n"
+        f"\n[bold]{title}[/bold], on this machine, in {escape(str(root))}\n"
         "Each step says what it does, does it, and checks the outcome."
     )
     results: list[StepResult] = []
     with _logging_to(log):
         try:
-            for number, step in enumerate(STEPS, 1):
+            for number, step in enumerate(steps, 1):
                 console.print()
-                console.rule(f"[bold]{number}/{len(STEPS)}  {step.name}", align="left")
+                console.rule(f"[bold]{number}/{len(steps)}  {step.name}", align="left")
                 console.print(step.text)
                 started = time.monotonic()
                 problem = _attempt(step.act, stage, log)
@@ -124,7 +134,8 @@ def _play(root: Path, log: Path, *, to_stderr: bool) -> tuple[list[StepResult], 
                     break
                 console.print(f"[green]✓[/green] [dim]{seconds:.1f} s[/dim]")
             else:
-                _ending(console, stage.folder, sum(result.seconds for result in results))
+                seconds = sum(result.seconds for result in results)
+                _ending(console, stage.folder, seconds, demo_datasets.commands if datasets else _commands)
         finally:
             stage.close()
             process.stop(stage.folder)
@@ -177,30 +188,37 @@ def _logging_to(log: Path) -> Iterator[None]:
             structlog.reset_defaults()
 
 
-def _ending(console: Console, folder: Path, seconds: float) -> None:
+def _ending(
+    console: Console, folder: Path, seconds: float, commands: Callable[[str], tuple[tuple[str, str], ...]]
+) -> None:
     here = Path.cwd()
     shown = shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
-    table = "--control-table main.demo.etl_control"
     program = _program(here)
     console.print()
     console.rule(f"[bold green]done in {seconds:.0f} s", align="left")
     console.print(
         "The workspace is stopped, its folder is kept; a command with --local starts it again. Look around:\n"
     )
-    for text, command in (
-        ("what is there", f"{program} status {table} --local {shown}"),
-        ("the tables", f'{program} local sql --dir {shown} "SELECT * FROM gold.demo.daily_sales"'),
-        (
-            "the documents",
-            f'{program} local sql --dir {shown} "SELECT relative_path, labels FROM main.demo.dxr_files"',
-        ),
-        ("run it again", f"{program} run sales {table} --local {shown}"),
-        ("stop it again", f"{program} local stop --dir {shown}"),
-    ):
-        console.print(f"  {text:<15}{command}", markup=False, soft_wrap=True)
-    console.print(f"  {'the volume':<15}{shown}/Volumes/main/demo/metadata", markup=False, soft_wrap=True)
-    console.print(
-        f"  {'read on':<15}README.md, docs/METADATA_MANAGEMENT.md, examples/", markup=False, soft_wrap=True
+    for text, command in commands(shown):
+        told = command if text in _NO_COMMANDS else f"{program} {command}"
+        console.print(f"  {text:<15}{told}", markup=False, soft_wrap=True)
+
+
+#: Lines of the ending that are places, not commands of this program.
+_NO_COMMANDS = frozenset({"the volume", "read on"})
+
+
+def _commands(shown: str) -> tuple[tuple[str, str], ...]:
+    """What to try after the main demo: a title and the command after the program's name."""
+    table = "--control-table main.demo.etl_control"
+    return (
+        ("what is there", f"status {table} --local {shown}"),
+        ("the tables", f'local sql --dir {shown} "SELECT * FROM gold.demo.daily_sales"'),
+        ("the documents", f'local sql --dir {shown} "SELECT relative_path, labels FROM main.demo.dxr_files"'),
+        ("run it again", f"run sales {table} --local {shown}"),
+        ("stop it again", f"local stop --dir {shown}"),
+        ("the volume", f"{shown}/Volumes/main/demo/metadata"),
+        ("read on", "README.md, docs/METADATA_MANAGEMENT.md, examples/"),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lakeflow_job_meta.cli import demo_policies
 from lakeflow_job_meta.cli.demo_stage import FILES, METADATA, Demo, expect, task_keys, text_of
 
 INBOX = "/Volumes/main/demo/inbox"
@@ -24,14 +25,16 @@ def drop_documents(demo: Demo) -> None:
     from databricks.sdk.service.catalog import VolumeType
 
     demo.client.volumes.create("main", "demo", INBOX.rsplit("/", 1)[1], VolumeType.MANAGED)
+    demo.client.volumes.create("main", "demo", "reports", VolumeType.MANAGED)
     names = _upload(demo, "documents")
+    demo_policies.make_old(demo)
     demo.table(f"{INBOX}, {len(names)} documents", ("document", "bytes"), names)
     demo.say(f"{METADATA}/documents.yaml:")
     demo.show(text_of("volume/documents.yaml"), "yaml")
     demo.drop("documents.yaml", text_of("volume/documents.yaml"))
     demo.quiet_tick()
     job = demo.existing(MODULE)
-    expect(len(task_keys(job)) == 5, f"the job has the tasks {task_keys(job)}")
+    expect(len(task_keys(job)) == 6, f"the job has the tasks {task_keys(job)}")
     demo.say(f"    job {job.job_id} `{MODULE}` has the tasks {', '.join(task_keys(job))}")
 
 

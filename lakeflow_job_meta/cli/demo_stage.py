@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from databricks.sdk.service.jobs import Job
     from rich.console import Console
 
+    from lakeflow_job_meta.dataset_manager import DatasetManager
     from lakeflow_job_meta.metadata_manager import MetadataManager
     from lakeflow_job_meta.monitor import MetadataMonitor
     from lakeflow_job_meta.orchestrator import JobOrchestrator
@@ -54,12 +55,16 @@ class Demo:
     manager: MetadataManager
     orchestrator: JobOrchestrator
     monitor: MetadataMonitor
+    #: Of `demo --datasets`.
+    datasets: DatasetManager
     #: The job of the module `sales`, once it is there.
     job_id: int
 
     def __init__(self, root: Path, console: Console) -> None:
         #: What the demo's JSON tells beside the steps.
         self.facts: dict[str, Any] = {}
+        #: Ids of the datasets by name.
+        self.ids: dict[str, str] = {}
         self.root = root
         self.folder = root / "workspace"
         self.console = console

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from lakeflow_job_meta.cli import demo_documents
+from lakeflow_job_meta.cli import demo_documents, demo_policies
 from lakeflow_job_meta.cli.demo_stage import (
     CODE,
     CONTROL_TABLE,
@@ -329,8 +329,8 @@ STEPS: tuple[Step, ...] = (
     Step("look again", "A second pass finds nothing to do.", look_again),
     Step(
         "drop documents",
-        "Text, CSV, JSON, HTML, Word, Excel and PDF, and a file that describes five tasks: send them to Data X-Ray, "
-        "collect what it finds, lay them out by label, record all it knows, tell of it.",
+        "Text, CSV, JSON, HTML, Word, Excel and PDF, and a file that describes six tasks: send them to Data X-Ray, "
+        "collect what it finds, lay them out by label, record all it knows, tell of it, check it by policies.",
         demo_documents.drop_documents,
     ),
     Step(
@@ -339,4 +339,15 @@ STEPS: tuple[Step, ...] = (
         demo_documents.classify,
     ),
     Step("add one document", "Only what is new or changed is sent.", demo_documents.add_document),
+    Step(
+        "check by policies",
+        "The job's last task ran SQL policies over the snapshot: a copy, a record that is overdue and a scratch file "
+        "were planted. A policy warns, or fails the job, as it is configured.",
+        demo_policies.check,
+    ),
+    Step(
+        "plan a remediation",
+        "What would be done about the copies: a dry run writes the plan and touches nothing.",
+        demo_policies.plan_remediation,
+    ),
 )

@@ -44,6 +44,10 @@ STYLES: Mapping[str, str] = {
     "CANCELED": "yellow",
     "EXCLUDED": "dim",
     "SKIPPED": "dim",
+    "PASS": "green",
+    "WARN": "yellow",
+    "FAIL": "bold red",
+    "ERROR": "bold red",
 }
 
 

@@ -17,6 +17,7 @@ import click
 from lakeflow_job_meta.cli import display
 from lakeflow_job_meta.cli.errors import report
 from lakeflow_job_meta.cli.options import format_option, local_option, profile_option, warehouse_option
+from lakeflow_job_meta.cli.session import tables_session
 from lakeflow_job_meta.dxr.setting import DxrSetting
 from lakeflow_job_meta.dxr.settings import SETTINGS as DXR_SETTINGS
 from lakeflow_job_meta.dxr.settings import TOKEN_VARIABLES, for_task, read_dotenv, resolve
@@ -36,8 +37,6 @@ _PARTS = (
     "METADATA_TABLE",
 )
 _PAIR = "lakeflow_job_meta.dxr.pairs"
-#: The table's name is only formal: these commands work on no control table.
-_FORMAL = "main.default.etl_control"
 
 
 def variables() -> frozenset[str]:
@@ -166,34 +165,22 @@ def run(
     json: bool,
 ) -> int:
     """One task by hand; prints its summary. Returns the exit code."""
-    from contextlib import ExitStack
-
-    from lakeflow_job_meta.cli.session import enter_local, local_spark
     from lakeflow_job_meta.dxr.session import DxrSession
     from lakeflow_job_meta.dxr.tasks import new_run_id, perform
-    from lakeflow_job_meta.runtime import VOLUMES_ROOT, connect
 
     known = tuple(for_task(task).values())
     dotenv = read_dotenv(Path(".env"))
     environment = {**os.environ, **pairs}
     # What is wrong is told before anything is started.
     chosen = resolve(flags, environment, dotenv, known)
-    with ExitStack() as opened:
-        if local is None:
-            connected = connect(_FORMAL, warehouse_id=warehouse_id, profile=profile)
-            opened.callback(_stop_active)
-        else:
-            enter_local(local)
-            os.environ.setdefault(VOLUMES_ROOT, str(local.resolve() / "Volumes"))
-            if not chosen["base_url"]:
-                simulator = {name: os.environ[name] for name in os.environ if name.startswith("DXR_")}
-                environment = {
-                    **simulator,
-                    **{k: v for k, v in environment.items() if v},
-                    **_token(simulator),
-                }
-            spark = None if warehouse_id else opened.enter_context(local_spark())
-            connected = connect(_FORMAL, spark=spark, warehouse_id=warehouse_id)
+    with tables_session(local, warehouse_id, profile) as connected:
+        if local is not None and not chosen["base_url"]:
+            simulator = {name: os.environ[name] for name in os.environ if name.startswith("DXR_")}
+            environment = {
+                **simulator,
+                **{k: v for k, v in environment.items() if v},
+                **_token(simulator),
+            }
         run_id = new_run_id()
         session = DxrSession(
             resolve(flags, environment, dotenv, known),
@@ -258,13 +245,3 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {count}" for name, count in value.items())
     return str(value)
-
-
-def _stop_active() -> None:
-    """End a Spark Connect session that the run opened, so that its threads end with the command."""
-    if "pyspark" in sys.modules and os.environ.get("SPARK_REMOTE"):
-        from pyspark.sql import SparkSession
-
-        active = SparkSession.getActiveSession()
-        if active is not None:
-            active.stop()

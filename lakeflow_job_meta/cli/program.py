@@ -28,8 +28,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run:run", "Run a module's job and follow it to its end."),
     "status": ("status:status", "Show modules, jobs, last runs and errors."),
     "monitor": ("monitor:monitor", "Keep jobs equal to tables and files, in a loop."),
+    "import": ("import_jobs:import_jobs", "Write existing jobs or a bundle as YAML, and adopt them."),
+    "deploy": ("deploy:deploy", "Put the monitor into a workspace, or take it out again."),
+    "doctor": ("doctor:doctor", "Probe everything that a deployment needs; say what to mend."),
     "demo": ("demo:demo", "Show the main job on this machine, step by step."),
     "dxr": ("dxr:dxr", "Data X-Ray: ingest, collect, organise, snapshot, run-once."),
+    "policy": ("policy:policy", "SQL policies: list, run, show, remediate, undo."),
+    "dataset": ("dataset:dataset", "Files as datasets: ingest, status, list, query, sync, delete."),
     "local": ("local:local", "The embedded workspace: up, env, sql, status, dxr, reset, stop."),
 }
 EPILOG = """\b

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -56,7 +55,7 @@ class Session:
                 profile=given.profile,
                 patience=self._patience,
             )
-            self.opened.callback(_stop_active, connected)
+            self.opened.callback(connected.close)
             return connected
         enter_local(given.local)
         spark = None if given.warehouse_id else self.opened.enter_context(local_spark())
@@ -81,10 +80,12 @@ class Session:
 
 
 @contextmanager
-def session(given: Given, *, create: bool = False, patient: bool = False) -> Iterator[Session]:
+def session(
+    given: Given, *, create: bool = False, patient: bool = False, patience: float = PATIENCE
+) -> Iterator[Session]:
     """A Session; what it opened is closed at the end, its Spark session included."""
     with ExitStack() as opened:
-        yield Session(given, opened, create=create, patience=None if patient else PATIENCE)
+        yield Session(given, opened, create=create, patience=None if patient else patience)
 
 
 def enter_local(folder: Path) -> None:
@@ -128,11 +129,23 @@ def local_spark() -> Iterator[Any]:
         spark.stop()
 
 
-def _stop_active(connected: Runtime) -> None:
-    """End the Spark Connect session that the runtime opened, so that its threads end with the command."""
-    if "pyspark" in sys.modules and connected.environment.get("SPARK_REMOTE"):
-        from pyspark.sql import SparkSession
+@contextmanager
+def tables_session(local: Path | None, warehouse_id: str | None, profile: str | None) -> Iterator[Runtime]:
+    """A runtime for commands that work on tables and volumes, and on no control table.
 
-        active = SparkSession.getActiveSession()
-        if active is not None:
-            active.stop()
+    What it opened is closed at the end, its Spark session included. On an embedded workspace its volumes are
+    reached as folders.
+    """
+    from lakeflow_job_meta.runtime import VOLUMES_ROOT, connect
+
+    formal = "main.default.etl_control"  # a runtime has a name; no such table is asked for
+    with ExitStack() as opened:
+        if local is None:
+            connected = connect(formal, warehouse_id=warehouse_id, profile=profile)
+            opened.callback(connected.close)
+            yield connected
+            return
+        enter_local(local)
+        os.environ.setdefault(VOLUMES_ROOT, str(local.resolve() / "Volumes"))
+        spark = None if warehouse_id else opened.enter_context(local_spark())
+        yield connect(formal, spark=spark, warehouse_id=warehouse_id)

@@ -70,6 +70,7 @@ def judge(paths: Sequence[str], variables: dict[str, str]) -> Judgement:
     from datetime import datetime, timezone
 
     from lakeflow_job_meta.control.loading import decide
+    from lakeflow_job_meta.jobs.render import check_size
     from lakeflow_job_meta.metadata.files import read_metadata
     from lakeflow_job_meta.metadata.lint import cross_check
     from lakeflow_job_meta.settings import resolve
@@ -85,6 +86,8 @@ def judge(paths: Sequence[str], variables: dict[str, str]) -> Judgement:
         for module, definition in file.definitions.items():
             if module not in refused:
                 definitions[module], places[module] = definition, file.places
+                too_large = check_size(definition, file.module_places[module])
+                problems += [too_large] if too_large is not None else []
     modules = {module for file in files for module in file.modules}
     problems += cross_check(definitions, known=modules, places=places)
     sources = sum(file.sources for file in files)

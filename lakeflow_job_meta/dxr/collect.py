@@ -42,8 +42,10 @@ from lakeflow_job_meta.errors import (
 
 JsonObject = dict[str, Any]
 #: Rows of one commit of the metadata table, and about how many bytes of text.
-ROWS = 1_000
-BYTES = 8 * 1024 * 1024
+ROWS = 4_000
+BYTES = 24 * 1024 * 1024
+#: Looks in a row at which Data X-Ray does not know a job before it is given up.
+LOST_AFTER = 3
 #: Files of jobs that are looked at in the index at the same time.
 SETTLING_FILES = 10_000
 
@@ -77,6 +79,7 @@ class _Collect:
         self.deadline = self.started + timedelta(seconds=settings["deadline"])
         self.polled: dict[str, Job] = {}
         self.next_poll = self.started
+        self.unknown: dict[str, int] = {}
         self.ended: deque[tuple[Job, str, JobState]] = deque()
         self.settling: dict[str, Settling] = {}
         self.rows: dict[str, JsonObject] = {}
@@ -127,7 +130,7 @@ class _Collect:
                 raise UsageError(
                     f"the ledger knows no job {unknown[0]!r}: look at {self.ledger.definition.name}"
                 )
-        return [job for job in jobs if job.state == SUBMITTED]
+        return [job for job in jobs if wanted or job.state == SUBMITTED]
 
     # ---------------------------------------------------------------- the machine
 
@@ -164,13 +167,16 @@ class _Collect:
             try:
                 state = self.session.client.job(job.datasource_id, job.job_id)
             except DxrNotFound:
-                self._end(job, LOST, JobState(job.job_id))
+                self.unknown[job.submission_id] = self.unknown.get(job.submission_id, 0) + 1
+                if self.unknown[job.submission_id] >= LOST_AFTER:
+                    self._end(job, LOST, JobState(job.job_id))
                 continue
             except (DxrUnauthorized, DxrRefused):
                 raise
             except DxrError as error:
                 self.session.log("poll failed", **self._facts(job), error=str(error))
                 return
+            self.unknown.pop(job.submission_id, None)
             if state.scan_id is not None and job.scan_id is None:
                 self.polled[job.submission_id] = replace(job, scan_id=state.scan_id)
             if state.ended:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lakeflow_job_meta.control.commit import commit
 from lakeflow_job_meta.dxr import tables as definitions
-from lakeflow_job_meta.errors import TableNotFound, UsageError
+from lakeflow_job_meta.errors import UsageError
 from lakeflow_job_meta.names import TableName, canonical_json, digest
 from lakeflow_job_meta.ports import Catalog, Column, TableDefinition, Tables
 
@@ -113,13 +113,11 @@ class LabelPlaces:
         self._known: dict[str, Place] = {}
 
     def load(self) -> dict[str, Place]:
-        """The places that are known, by label."""
+        """The places that are known, by label. Raises TableMismatch."""
+        if not definitions.check(self._tables, self._definition):
+            return self._known
         sql = f"SELECT * FROM {self._definition.name.quoted} WHERE `kind` = :kind"
-        try:
-            rows = self._tables.query(sql, {"kind": self._kind})
-        except TableNotFound:
-            rows = []
-        for row in rows:
+        for row in self._tables.query(sql, {"kind": self._kind}):
             name = TableName.parse(row["place"])
             if (name.catalog, name.schema) == self._schema:
                 self._known[row["label"]] = Place(

@@ -28,6 +28,10 @@ COLLECTED, FAILED, LOST, EXPIRED = "COLLECTED", "FAILED", "LOST", "EXPIRED"
 UNCLEAR, REFUSED, DROPPED = "UNCLEAR", "REFUSED", "DROPPED"
 #: States of a job that something is still to come of.
 OPEN = (PLANNED, SUBMITTED)
+#: States of a job that Data X-Ray has, or had.
+SENT = (SUBMITTED, COLLECTED, FAILED, LOST, EXPIRED)
+#: What is already known to have become of a submission is never taken back to "submitted".
+_OTHER_SUBMISSION = "t.`submission_id` IS NULL OR t.`submission_id` <> s.`submission_id`"
 
 
 def to_time(milliseconds: int) -> datetime:
@@ -129,9 +133,14 @@ class Ledger:
         self._commit_lock = threading.Lock()
 
     def open_jobs(self, *, job_ids: Collection[str] = (), volume: str | None = None) -> list[Job]:
-        """The jobs that something is still to come of, oldest first, without their files."""
+        """The jobs that something is still to come of, oldest first, without their files.
+
+        Args:
+            job_ids: only these, of jobs or submissions; then those that have ended, too.
+            volume: only those of this source volume.
+        """
         conditions = [chosen("state", "states")]
-        parameters: JsonObject = {"states": text_array(OPEN)}
+        parameters: JsonObject = {"states": text_array(SENT if job_ids else OPEN)}
         if volume is not None:
             conditions.append("`volume_path` = :volume")
             parameters["volume"] = volume
@@ -273,8 +282,15 @@ class Checkpoints:
     def save(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Merge rows by path; rows of unlike columns in a commit each."""
         with self._lock:
-            for group in alike(rows):
-                merge(self._tables, self.definition, group, ("volume_path", "file_path"))
+            for submitted in (True, False):
+                part = [row for row in rows if (row.get("state") == "submitted") == submitted]
+                merge(
+                    self._tables,
+                    self.definition,
+                    part,
+                    ("volume_path", "file_path"),
+                    matched_when=_OTHER_SUBMISSION if submitted else "",
+                )
 
 
 def submitted_rows(job: Job, now: datetime) -> list[JsonObject]:
@@ -309,11 +325,26 @@ def merge(
     keys: Sequence[str],
     *,
     insert: bool = True,
+    matched_when: str = "",
 ) -> None:
-    """One MERGE by `keys`, repeated while other writers win; of rows with one key the last counts."""
+    """MERGE by `keys`, repeated while other writers win; of rows with one key the last counts.
+
+    Rows of unlike columns go in a commit each.
+    """
     last = {tuple(row[key] for key in keys): row for row in rows}
-    for group in alike(list(last.values())):
-        commit(lambda group=group: tables.merge(definition, group, keys=list(keys), insert=insert))  # type: ignore[misc]
+    for group in alike(last.values()):
+        _merge(tables, definition, group, keys, insert, matched_when)
+
+
+def _merge(
+    tables: Tables,
+    definition: TableDefinition,
+    rows: Sequence[Mapping[str, Any]],
+    keys: Sequence[str],
+    insert: bool,
+    matched_when: str,
+) -> None:
+    commit(lambda: tables.merge(definition, rows, keys=keys, insert=insert, matched_when=matched_when))
 
 
 def alike(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

@@ -16,12 +16,21 @@ from lakeflow_job_meta.dxr.responses import Hit
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A hit as far as it has to be remembered: its id, a digest of all it says, its hash, and how it was matched."""
+    """A hit as far as it has to be remembered.
+
+    Args:
+        hit_id: the document's id.
+        digest: of all that it says.
+        sha256: the content's, as Data X-Ray found it.
+        by_name: matched by its name, not by its hash.
+        extracted: it tells what became of the extraction of metadata.
+    """
 
     hit_id: str
     digest: bytes
     sha256: str
     by_name: bool
+    extracted: bool = True
 
 
 class Matcher:
@@ -62,7 +71,8 @@ class Matcher:
 def seen(hit: Hit, by_name: bool) -> Seen:
     """What is remembered of a hit."""
     said = orjson.dumps(hit.source, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    return Seen(hit.id, hashlib.sha256(said).digest()[:16], hit.sha256, by_name)
+    extracted = hit.source.get("dxr#metadata_extraction_status") is not None
+    return Seen(hit.id, hashlib.sha256(said).digest()[:16], hit.sha256, by_name, extracted)
 
 
 def decide(file: SentFile, hits: Sequence[Seen]) -> tuple[Seen | None, str]:

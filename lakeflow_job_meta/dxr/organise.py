@@ -13,6 +13,7 @@ from typing import Any
 
 from lakeflow_job_meta.control.commit import commit
 from lakeflow_job_meta.dxr import copies as ledger
+from lakeflow_job_meta.dxr import tables as definitions
 from lakeflow_job_meta.dxr.copies import COPIED, COPY, FAILED, PLANNED, REDACTED, REMOVED, Copies, Copy
 from lakeflow_job_meta.dxr.label_places import VIEW, VOLUME, Access, LabelPlaces, Place, apply
 from lakeflow_job_meta.dxr.session import DxrSession
@@ -20,7 +21,6 @@ from lakeflow_job_meta.dxr.summary import Summary
 from lakeflow_job_meta.errors import (
     DxrNotFound,
     DxrRefused,
-    TableNotFound,
     TaskError,
     VolumeError,
     WorkspaceError,
@@ -56,6 +56,7 @@ def organise(session: DxrSession) -> tuple[Summary, JsonObject]:
     Raises:
         UsageError: a setting is wrong.
         TaskError: the metadata table is not there.
+        TableMismatch: a table of ours has other columns.
         WorkspaceError, TablesError: as their names say; what was done is in the ledger.
     """
     if session.settings["organise_mode"] == "views":
@@ -96,6 +97,13 @@ class _Organise:
             return (catalog.lower(), schema.lower())
         return (self.metadata.catalog, self.metadata.schema)
 
+    def _check(self) -> None:
+        """Raises TaskError when the metadata table is not there, TableMismatch when it is another."""
+        if not definitions.check(self.session.tables, definitions.metadata(self.metadata)):
+            raise TaskError(
+                f"there is no table {self.metadata}: dxr_collect makes it; run it first, or correct metadata_table"
+            )
+
     def wanted(self, file: _File) -> list[str]:
         """The labels that the file goes to."""
         labels = list(dict.fromkeys(file.labels))
@@ -115,12 +123,7 @@ class _Organise:
         after = ""
         while True:
             bound = {"after": after} | ({"volume": self.volume} if self.volume is not None else {})
-            try:
-                rows = self.session.tables.query(sql, bound)
-            except TableNotFound as error:
-                raise TaskError(
-                    f"there is no table {self.metadata}: dxr_collect makes it; run it first, or correct metadata_table"
-                ) from error
+            rows = self.session.tables.query(sql, bound)
             if rows:
                 yield after, [_file(row) for row in rows]
                 after = rows[-1]["file_path"]
@@ -165,6 +168,8 @@ class _Volumes(_Organise):
     def run(self) -> tuple[Summary, JsonObject]:
         if not self.dry_run and self.mode == REDACTED:
             _ = self.session.client  # a missing token is told before anything is done
+        self._check()
+        definitions.check(self.session.tables, self.copies.definition)
         self.places.load()
         for after, files in self.pages():
             self._page(files, self.copies.between(after, files[-1].path))
@@ -368,6 +373,7 @@ class _Views(_Organise):
         super().__init__(session, VIEW)
 
     def run(self) -> tuple[Summary, JsonObject]:
+        self._check()
         known = self.places.load()
         for _, files in self.pages():
             for file in files:

@@ -79,6 +79,9 @@ class Settling:
         self._looked = False
         now = session.clock()
         self._limit = now + timedelta(seconds=settings["settle_limit"])
+        self._extracted_by = now + timedelta(
+            seconds=min(settings["extraction_wait"], settings["settle_limit"])
+        )
         self.due = now
 
     @property
@@ -191,6 +194,9 @@ class Settling:
 
     def _settled(self) -> bool:
         whole = all(one.winner is not None and one.same >= self._rounds for one in self._looks)
+        if self._session.clock() < self._extracted_by:
+            # models work on after the job has ended
+            whole = whole and all(one.winner is not None and one.winner.extracted for one in self._looks)
         if self.ending in {FAILED, LOST, EXPIRED}:
             # what is not there will not come: the same result again is enough
             return whole or self._unchanged + 1 >= self._rounds + 1

@@ -88,7 +88,6 @@ def take(session: DxrSession) -> JsonObject:
         "bytes": staging.bytes,
         "duplicates": rows - keys,
         "capped": capped,
-        "outcome": "capped" if capped else "complete",
         "partitions_deleted": removed,
     }
 

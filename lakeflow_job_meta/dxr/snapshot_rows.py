@@ -170,7 +170,7 @@ class Projection:
         for name, key in (("label_names", "labels"), ("annotator_names", "annotators")):
             try:
                 columns[name] += [
-                    None if (value := file.get(key)) is None else [one["name"] for one in value]
+                    [one["name"] for one in value] if type(value := file.get(key)) is list else None
                     for file in files
                 ]
             except (KeyError, TypeError, AttributeError):
@@ -194,7 +194,7 @@ class Projection:
         import pyarrow as pa
 
         if field.name in _NESTED or field.name == "raw_json":  # UTF-8 as it came, checked by the parser
-            return pa.array(values, pa.binary()).cast(pa.string())
+            return pa.array(values, pa.binary()).view(pa.string())
         careful: Any = _CAREFUL.get(field.name)
         try:
             if careful is _time:
@@ -220,7 +220,7 @@ class Projection:
             return files, list(lines)
         raws: list[bytes] = []
         for file, line in zip(files, lines, strict=True):
-            if b'"phrase"' in line:
+            if file.get("annotators") and b'"phrase"' in line:
                 _drop_phrases(file)
                 raws.append(orjson.dumps(file))
             else:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetWriter
 
 #: Lines that are taken apart at once: few, so that they stay in the processor's cache.
-BLOCK = 64
+BLOCK = 128
 #: Rows that are held as Python objects, of a row group, and of a file.
-BATCH_ROWS = 512
+BATCH_ROWS = 256
 GROUP_ROWS = 8_192
 PART_ROWS = 500_000
 #: A folder of another run whose newest file is older than this has been left behind.
@@ -82,7 +82,12 @@ class Staging:
         few = ["mime_type", "scan_depth", "metadata_extraction_status", "datasource_id", "datasource_name"]
         with (
             ParquetWriter(
-                file, projection.schema, compression="zstd", compression_level=1, use_dictionary=few
+                file,
+                projection.schema,
+                compression="zstd",
+                compression_level=1,
+                use_dictionary=few,
+                write_statistics=False,
             ) as writer,
             ThreadPoolExecutor(1) as beside,  # packing lets the parser go on
         ):

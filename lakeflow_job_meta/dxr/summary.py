@@ -23,7 +23,6 @@ class Summary:
 
     Args:
         open: files of jobs that had not ended when the run's time was over; the next run goes on with them.
-        submission_ids: the jobs that were accepted.
     """
 
     seen: int = 0

@@ -186,11 +186,20 @@ def ensure(tables: Tables, definition: TableDefinition) -> None:
     Raises:
         TableMismatch: it has other columns.
     """
-    found = tables.columns(definition.name)
-    if found is None:
+    if not check(tables, definition):
         tables.create_schema(definition.name.catalog, definition.name.schema)
         tables.create_table(definition)
-        return
+
+
+def check(tables: Tables, definition: TableDefinition) -> bool:
+    """Whether the table is there.
+
+    Raises:
+        TableMismatch: it is, with other columns.
+    """
+    found = tables.columns(definition.name)
+    if found is None:
+        return False
     there = {column.name.lower(): column.type.upper() for column in found}
     wrong = [
         f"{column.name} is missing"
@@ -206,3 +215,4 @@ def ensure(tables: Tables, definition: TableDefinition) -> None:
             f"{definition.name} is another table than this needs: {', '.join(wrong[:5])}{more}; "
             "name another table, or rename that one and let this one be made"
         )
+    return True

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.dxr import settings as dxr_settings
+from lakeflow_job_meta.dxr import tables as definitions
 from lakeflow_job_meta.dxr.session import DxrSession
 from lakeflow_job_meta.dxr.settings import DxrSettings
 from lakeflow_job_meta.dxr.summary import Summary, record
@@ -41,7 +42,13 @@ def _run_once(session: DxrSession) -> Outcome:
     sent, _ = _ingest(session)
     if session.settings["dry_run"]:
         return sent, {}
-    found, _ = _collect(session)
+    try:
+        found, _ = _collect(session)
+    except LakeflowJobMetaError:
+        # what was sent was sent, whatever ends the collection
+        if session.summary is not None and session.summary is not sent:
+            session.summary = sent.added(session.summary)
+        raise
     return sent.added(found), {}
 
 
@@ -132,13 +139,17 @@ def perform(task: str, session: DxrSession) -> JsonObject:
     started = session.clock()
     error = ""
     cause: LakeflowJobMetaError | None = None
+    table = None if session.settings["dry_run"] else _runs_table(session.settings)
     try:
+        if table is not None:
+            definitions.check(session.tables, definitions.runs(table))
         counts, facts = WORK[task](session)
         good = counts.good
     except UsageError:
         raise
     except LakeflowJobMetaError as failure:
-        counts, facts, good = Summary(dry_run=bool(session.settings["dry_run"])), {}, False
+        counts = session.summary or Summary(dry_run=bool(session.settings["dry_run"]))
+        facts, good = {}, False
         error, cause = str(failure), failure
     ended = session.clock()
     counts.seconds = (ended - started).total_seconds()
@@ -153,25 +164,23 @@ def perform(task: str, session: DxrSession) -> JsonObject:
         error = error or _what_failed(counts)
         summary["error"] = error
     session.log("summary", summary=json.dumps(summary, default=str))
-    if not session.settings["dry_run"]:
-        table = _runs_table(session.settings)
-        if table is not None:
-            try:
-                record(
-                    session.tables,
-                    table,
-                    run_id=session.run_id,
-                    task=task,
-                    summary=summary,
-                    started_at=started,
-                    ended_at=ended,
-                    error=error,
-                    good=good,
-                )
-            except TablesError as failure:
-                if good:
-                    raise
-                session.log("the run is not recorded", reason=str(failure))
+    if table is not None:
+        try:
+            record(
+                session.tables,
+                table,
+                run_id=session.run_id,
+                task=task,
+                summary=summary,
+                started_at=started,
+                ended_at=ended,
+                error=error,
+                good=good,
+            )
+        except TablesError as failure:
+            if good:
+                raise
+            session.log("the run is not recorded", reason=str(failure))
     if not good:
         raise DxrRunFailed(error, summary) from cause
     return summary

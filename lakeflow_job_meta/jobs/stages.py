@@ -33,7 +33,7 @@ class Wiring:
     """What a module's tasks wait for.
 
     Args:
-        depends_on: per source_id the wire's dependencies; a source without an entry waits for nothing.
+        depends_on: per source_id the wire's dependencies of its first task; without an entry it waits for nothing.
         run_if: per source_id a run_if that replaces the source's own (only behind a barrier).
         barriers: per execution_order of the stage behind, the barrier tasks in front of it, in the wire's shape.
     """
@@ -49,15 +49,18 @@ def stages(sources: Iterable[SourceDefinition]) -> list[list[SourceDefinition]]:
     return [list(group) for _, group in groupby(ordered, key=lambda source: source.execution_order)]
 
 
-def wire(module_stages: Sequence[Sequence[SourceDefinition]], keys: dict[str, str]) -> Wiring:
+def wire(
+    module_stages: Sequence[Sequence[SourceDefinition]], keys: dict[str, str], others: Iterable[str] = ()
+) -> Wiring:
     """Edges and barriers of a module.
 
     Args:
         module_stages: see `stages`.
-        keys: task_key by source_id, of all sources.
+        keys: by source_id, of all sources, the key of the task that those who wait for the source wait for.
+        others: further task keys that are taken.
     """
     wiring = Wiring()
-    taken = set(keys.values())
+    taken = {*keys.values(), *others}
     before: Sequence[SourceDefinition] = ()
     for stage in module_stages:
         waiting = []

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lakeflow_job_meta import names
-from lakeflow_job_meta.errors import MetadataError, Place, Problem
+from lakeflow_job_meta.errors import MetadataError, Problem
+from lakeflow_job_meta.jobs import dataset_tasks
 from lakeflow_job_meta.jobs.desired import QUERY_REFERENCE, JsonObject
 from lakeflow_job_meta.jobs.queries import QUERY_FIELDS, is_inline, parameter_text
 from lakeflow_job_meta.metadata.definition import SourceDefinition
+from lakeflow_job_meta.metadata.limits import MAX_BASE_PARAMETERS, parameters_size
+from lakeflow_job_meta.metadata.problems import row_place
 from lakeflow_job_meta.metadata.task_types import TASK_TYPES
 
 PACKAGE_NAME = "lakeflow_job_meta"
@@ -19,6 +23,10 @@ ENTRY_POINT = "lakeflow-job-meta-task"
 ENVIRONMENT_KEY = "lakeflow_job_meta"
 #: Task fields that give a task compute of its own.
 COMPUTE_FIELDS = ("job_cluster_key", "existing_cluster_id", "new_cluster", "environment_key")
+#: By task type with several steps: completes the Task of one step.
+STEP_FIELDS: Mapping[str, Callable[[SourceDefinition, str, JsonObject], None]] = {
+    "dataset_sync": dataset_tasks.complete,
+}
 _CLUSTER_FIELDS = ("job_cluster_key", "existing_cluster_id", "new_cluster")
 
 
@@ -38,8 +46,44 @@ class TaskContext:
 
     def refuse(self, source: SourceDefinition, message: str) -> MetadataError:
         """The error that refuses the module for this source."""
-        place = Place(str(self.control_table), key=f"{self.module_name}/{source.source_id}")
+        place = row_place(str(self.control_table), self.module_name, source.source_id)
         return MetadataError([Problem(message, place, module=self.module_name, source_id=source.source_id)])
+
+
+def keys_of(source: SourceDefinition) -> tuple[str, ...]:
+    """Keys of the source's tasks, in order; those who wait for the source wait for the last one."""
+    task_type = TASK_TYPES.get(source.task_type)
+    return task_type.task_keys(source.source_id) if task_type else (names.task_key(source.source_id),)
+
+
+def render_tasks(source: SourceDefinition, keys: Sequence[str], context: TaskContext) -> list[JsonObject]:
+    """The source's Tasks, one or more, each but the first waiting for the one before it.
+
+    Args:
+        keys: see `keys_of`.
+
+    Raises:
+        MetadataError: as `render_task`.
+    """
+    task_type = TASK_TYPES.get(source.task_type)
+    if task_type is None or not task_type.steps:
+        return [render_task(source, keys[0], context)]
+    tasks: list[JsonObject] = []
+    for step, key in zip(task_type.steps, keys, strict=True):
+        task = render_task(source, key, context)
+        parameters = task["python_wheel_task"]["named_parameters"]
+        parameters.update(
+            phase=step,
+            job_id="{{job.id}}",
+            attempt="{{task.execution_count}}",
+            repair="{{job.repair_count}}",
+        )
+        if tasks:
+            task.pop("run_if", None)
+            task["depends_on"] = [{"task_key": tasks[-1]["task_key"]}]
+        STEP_FIELDS[source.task_type](source, step, task)
+        tasks.append(task)
+    return tasks
 
 
 def render_task(source: SourceDefinition, task_key: str, context: TaskContext) -> JsonObject:
@@ -128,6 +172,13 @@ def _add_notebook_parameters(notebook: JsonObject, source: SourceDefinition, con
                 f"{name} = {value!r}; rename the parameter",
             )
     notebook["base_parameters"] = {**given, **ours}
+    size = parameters_size(notebook["base_parameters"])
+    if size > MAX_BASE_PARAMETERS:
+        raise context.refuse(
+            source,
+            f"base_parameters have {size} bytes with {', '.join(ours)}, which every notebook gets; "
+            "at most 1 MB is allowed: put the data into a file or table",
+        )
 
 
 def _ours(task: JsonObject, source: SourceDefinition, context: TaskContext) -> None:

@@ -15,7 +15,7 @@ from lakeflow_job_meta.metadata.problems import Problems
 from lakeflow_job_meta.metadata.rows import JOB_ROW, SETTINGS_MODULE, Row
 from lakeflow_job_meta.metadata.sources import Judged, define_source
 from lakeflow_job_meta.metadata.suggestions import quoted, shown
-from lakeflow_job_meta.names import task_key
+from lakeflow_job_meta.metadata.task_types import TASK_TYPES
 from lakeflow_job_meta.settings import Settings
 
 
@@ -74,15 +74,17 @@ def define(
                 source = define_source(row, variables, problems)
                 if source is None:
                     unusable.add(row.source_id or "")
-                else:
+                elif TASK_TYPES[source.definition.task_type].is_enabled(source.definition.settings):
                     judged.append(source)
+                else:
+                    inactive.add(source.definition.source_id)
     judged.sort(key=lambda one: (one.definition.execution_order, one.definition.source_id))
     sources = [one.definition for one in judged]
     if not retired:
         _check_keys(sources, problems)
         check_edges(sources, inactive, unusable, problems)
         warehouse = True if open_settings else settings.for_module("default_warehouse_id", part.options)
-        check_limits(part, judged, warehouse, problems)
+        check_limits(module, part, judged, warehouse, problems)
     if problems:
         return Defined(None, problems.listed())
     active = bool(sources) and not retired
@@ -137,11 +139,11 @@ def _check_duplicates(rows: Sequence[Row], problems: Problems) -> None:
 def _check_keys(sources: Sequence[SourceDefinition], problems: Problems) -> None:
     owners: dict[str, str] = {}
     for source in sources:
-        key = task_key(source.source_id)
-        owner = owners.setdefault(key, source.source_id)
-        if owner != source.source_id:
-            problems.add(
-                source.source_id,
-                ("source_id",),
-                f"sources {quoted(owner)} and {quoted(source.source_id)} both get the task_key {quoted(key)}: rename one",
-            )
+        for key in TASK_TYPES[source.task_type].task_keys(source.source_id):
+            owner = owners.setdefault(key, source.source_id)
+            if owner != source.source_id:
+                problems.add(
+                    source.source_id,
+                    ("source_id",),
+                    f"sources {quoted(owner)} and {quoted(source.source_id)} both get the task_key {quoted(key)}: rename one",
+                )

@@ -14,7 +14,8 @@ from lakeflow_job_meta.metadata.quartz import cron_problem
 from lakeflow_job_meta.metadata.rows import JOB_ROW
 from lakeflow_job_meta.metadata.sources import CONFIG, Judged
 from lakeflow_job_meta.metadata.suggestions import did_you_mean, hint, quoted, shown
-from lakeflow_job_meta.names import MODULE_TAG, TABLE_TAG, USER_TAGS, canonical_json, task_key
+from lakeflow_job_meta.metadata.task_types import TASK_TYPES
+from lakeflow_job_meta.names import MODULE_TAG, TABLE_TAG, USER_TAGS, canonical_json
 
 JsonObject = dict[str, Any]
 
@@ -31,11 +32,16 @@ _TRIGGERS = ("schedule", "trigger", "continuous", "triggers")
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 #: Java's forms that the zone database does not list.
 _JAVA_ZONE = re.compile(r"(?:GMT|UTC|UT)[+-](?:[01]?[0-9]|2[0-3])(?::?[0-5][0-9])?|[A-Z]{3}")
+_NO_RETRIES = (
+    "a continuous job has no retries of its tasks: leave max_retries out (continuous.task_retry_mode decides)"
+)
 #: Environment that tasks of ours without compute get.
 _OUR_ENVIRONMENT = "lakeflow_job_meta"
 
 
-def check_limits(part: JobPart, sources: Sequence[Judged], warehouse: Any, problems: Problems) -> None:
+def check_limits(
+    module: str, part: JobPart, sources: Sequence[Judged], warehouse: Any, problems: Problems
+) -> None:
     """Judge a module against what the platform allows.
 
     Args:
@@ -44,16 +50,23 @@ def check_limits(part: JobPart, sources: Sequence[Judged], warehouse: Any, probl
     _job(part, problems)
     _triggers(part.job, problems)
     _continuous(part.job, sources, problems)
+    keys = {
+        key
+        for source in sources
+        for key in TASK_TYPES[source.definition.task_type].task_keys(source.definition.source_id)
+    }
     if len(sources) > MAX_TASKS:
         text = f"the module has {len(sources)} sources, a job at most {MAX_TASKS} tasks: split it"
         problems.add("", ("sources",), text)
-    keys = {task_key(source.definition.source_id) for source in sources}
+    elif len(keys) > MAX_TASKS:
+        text = f"the module's {len(sources)} sources make {len(keys)} tasks, a job has at most {MAX_TASKS}: split it"
+        problems.add("", ("sources",), text)
     names = _parameters(part.job, problems)
     clusters = {one["job_cluster_key"] for one in part.job.get("job_clusters") or ()}
     environments = {one["environment_key"] for one in part.job.get("environments") or ()}
     for source in sources:
         _compute(source, clusters, environments, problems)
-        _task(source, warehouse, part, problems)
+        _task(module, source, warehouse, part, problems)
         _references(source, keys, names, problems)
 
 
@@ -188,12 +201,20 @@ def _continuous(job: JsonObject, sources: Sequence[Judged], problems: Problems) 
         elif one.execution_order != first and "depends_on" not in one.task:
             text = f"a continuous job has one stage, since its tasks cannot depend on one another: give all sources execution_order {first}"
             problems.add(one.source_id, ("execution_order",), text)
+        if TASK_TYPES[one.task_type].steps:
+            problems.add(
+                one.source_id,
+                (CONFIG, "task_type"),
+                f"a {one.task_type} source becomes tasks that wait for one another, which a continuous job cannot have",
+            )
         if one.task.get("max_retries"):
             problems.add(
                 one.source_id,
                 (CONFIG, "max_retries"),
-                "a continuous job has no retries of its tasks: leave max_retries out (continuous.task_retry_mode decides)",
+                _NO_RETRIES,
             )
+        if one.task_type == "for_each" and one.settings["task"].get("max_retries"):
+            problems.add(one.source_id, (CONFIG, "for_each_task", "task", "max_retries"), _NO_RETRIES)
 
 
 # ---------------------------------------------------------------- tasks
@@ -224,7 +245,7 @@ def _compute(source: Judged, clusters: set[str], environments: set[str], problem
                 problems.add(one.source_id, (*at, key), f"{key} must not be negative")
 
 
-def _task(source: Judged, warehouse: Any, part: JobPart, problems: Problems) -> None:
+def _task(module: str, source: Judged, warehouse: Any, part: JobPart, problems: Problems) -> None:
     one = source.definition
     settings = one.settings
 
@@ -241,22 +262,43 @@ def _task(source: Judged, warehouse: Any, part: JobPart, problems: Problems) -> 
             "warehouse_id",
         )
     if one.task_type == "notebook":
+        _notebook_parameters(module, source, problems)
         _notebook(settings, part, wrong)
     elif one.task_type == "sql":
-        _exactly_one(settings, ("query", "file", "alert", "dashboard"), "sql_task", wrong)
+        _sql(settings, part, wrong)
     elif one.task_type == "python_wheel":
-        _wheel(settings, wrong)
+        _wheel(settings, part, wrong)
     elif one.task_type == "for_each":
-        _for_each(settings, wrong)
+        _for_each(settings, part, wrong)
+
+
+def parameters_size(parameters: JsonObject) -> int:
+    """Bytes of a notebook's base_parameters, as the platform counts them: those of their JSON."""
+    return len(canonical_json(parameters).encode("utf-8", "surrogatepass"))
+
+
+def _notebook_parameters(module: str, source: Judged, problems: Problems) -> None:
+    """The given ones, and what is known here of those that every notebook gets (`render` knows the table, too)."""
+    one = source.definition
+    given = one.settings.get("base_parameters") or {}
+    size = parameters_size(given)
+    if size > MAX_BASE_PARAMETERS:
+        text = (
+            f"base_parameters have {size} bytes, at most 1 MB is allowed: put the data into a file or table"
+        )
+        problems.add(one.source_id, source.part("base_parameters"), text)
+        return
+    size = parameters_size({**given, "source_id": one.source_id, "module_name": module})
+    if size > MAX_BASE_PARAMETERS:
+        at: Part = source.part("base_parameters") if given else ("source_id",)
+        text = (
+            f"base_parameters have {size} bytes with the notebook's source_id and module_name, which it gets too; "
+            "at most 1 MB is allowed: put the data into a file or table"
+        )
+        problems.add(one.source_id, at, text)
 
 
 def _notebook(settings: JsonObject, part: JobPart, wrong: Any) -> None:
-    size = len(canonical_json(settings.get("base_parameters") or {}).encode("utf-8", "surrogatepass"))
-    if size > MAX_BASE_PARAMETERS:
-        wrong(
-            f"base_parameters have {size} bytes, at most 1 MB is allowed: put the data into a file or table",
-            "base_parameters",
-        )
     path = settings["notebook_path"]
     if path.startswith(("./", "../")) and not part.job.get("git_source"):
         wrong(
@@ -265,12 +307,18 @@ def _notebook(settings: JsonObject, part: JobPart, wrong: Any) -> None:
         )
 
 
-def _wheel(settings: JsonObject, wrong: Any) -> None:
+def _sql(settings: JsonObject, part: JobPart, wrong: Any) -> None:
+    _exactly_one(settings, ("query", "file", "alert", "dashboard"), "sql_task", wrong)
+
+
+def _wheel(settings: JsonObject, part: JobPart, wrong: Any) -> None:
     if settings.get("parameters") and settings.get("named_parameters"):
         wrong("python_wheel_task has parameters or named_parameters, not both", "parameters")
 
 
-def _for_each(settings: JsonObject, wrong: Any) -> None:
+def _for_each(settings: JsonObject, part: JobPart, wrong: Any) -> None:
+    if not settings["inputs"]:
+        wrong("inputs are empty: give a JSON array, or a reference to one", "inputs")
     if len(settings["inputs"]) > MAX_INPUTS:
         wrong(f"inputs have {len(settings['inputs'])} characters, at most {MAX_INPUTS} are allowed", "inputs")
     if not 1 <= settings.get("concurrency", 1) <= MAX_CONCURRENCY:
@@ -282,17 +330,20 @@ def _for_each(settings: JsonObject, wrong: Any) -> None:
         "the inner task",
         lambda text, *at: wrong(text, "task", *at),
     )
-    if isinstance(inner.get("notebook_task"), dict) and inner["notebook_task"].get("base_parameters"):
-        size = len(canonical_json(inner["notebook_task"]["base_parameters"]).encode("utf-8", "surrogatepass"))
-        if size > MAX_BASE_PARAMETERS:
-            wrong(
-                f"base_parameters have {size} bytes, at most 1 MB is allowed",
-                "task",
-                "notebook_task",
-                "base_parameters",
-            )
-    if inner.get("python_wheel_task"):
-        _wheel(inner["python_wheel_task"], lambda text, *at: wrong(text, "task", "python_wheel_task", *at))
+    for name, judge in (
+        ("notebook_task", _inner_notebook),
+        ("sql_task", _sql),
+        ("python_wheel_task", _wheel),
+    ):
+        if inner.get(name):
+            judge(inner[name], part, lambda text, *at, name=name: wrong(text, "task", name, *at))
+
+
+def _inner_notebook(notebook: JsonObject, part: JobPart, wrong: Any) -> None:
+    size = parameters_size(notebook.get("base_parameters") or {})
+    if size > MAX_BASE_PARAMETERS:
+        wrong(f"base_parameters have {size} bytes, at most 1 MB is allowed", "base_parameters")
+    _notebook(notebook, part, wrong)
 
 
 def _exactly_one(settings: JsonObject, names: Sequence[str], what: str, wrong: Any) -> None:
@@ -310,7 +361,7 @@ def _references(source: Judged, keys: set[str], parameters: set[str], problems: 
     one = source.definition
     known = keys
     if one.task_type == "for_each":
-        known = keys | {one.settings["task"].get("task_key", "")}
+        known = keys | {one.settings["task"]["task_key"]}
     for at, text in _texts(source.config, (CONFIG,)):
         for reference in references(text):
             wrong = reference_problem(reference, known, parameters)

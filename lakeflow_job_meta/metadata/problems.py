@@ -11,6 +11,8 @@ from lakeflow_job_meta.metadata.shapes import Finding, tokens
 
 #: More problems than this in one module are counted, not listed.
 MAX_LISTED = 200
+#: Characters of a name in a place; a longer one is cut.
+MAX_SHOWN = 200
 
 Part = tuple["str | int", ...]
 
@@ -43,8 +45,7 @@ class Problems:
             if found is not None:
                 where, at = found
         if where is None:
-            key = f"{self._module}/{source_id}" if source_id else self._module
-            where = Place(self._table, key=key)
+            where = row_place(self._table, self._module, source_id)
         problem = Problem(message, where, at, self._module, "" if source_id == JOB_ROW else source_id)
         if problem not in self._found and len(self._found) >= MAX_LISTED:
             self._left_out += 1
@@ -66,6 +67,14 @@ class Problems:
             text = f"and {self._left_out} more problems in module {self._module!r}"
             ordered.append(Problem(text, last.place, "", self._module))
         return tuple(ordered)
+
+
+def row_place(table: str, module: str, source_id: str = "") -> Place:
+    """The place of a row, or of a whole module; names that no line could hold are cut."""
+    names = [module, source_id] if source_id else [module]
+    return Place(
+        table, key="/".join(name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..." for name in names)
+    )
 
 
 def _order(problem: Problem) -> tuple[object, ...]:

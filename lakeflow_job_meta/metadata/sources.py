@@ -209,8 +209,7 @@ def _settings(
         wrong((), 'task_type "notebook" needs "notebook_path"')
     if task_type.name == "for_each":
         inner = settings["task"]
-        if not inner.get("task_key"):
-            settings["task"] = {"task_key": task_key(f"{source_id}_iteration"), **inner}
+        settings["task"] = {**inner, "task_key": task_key(inner.get("task_key") or f"{source_id}_iteration")}
     return settings if sound else None
 
 

@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 from lakeflow_job_meta.metadata import schema
+from lakeflow_job_meta.names import task_key
 
 JsonObject = dict[str, Any]
 
@@ -35,6 +36,10 @@ class TaskType:
         required: keys of `keys` that must be there. What may stand at two places is demanded in code.
         lifted: keys that may stand beside task_type or inside `api_key`; the definition has them inside.
         complete: JSON Schema that a whole configuration meets, beside `required`; for the published schema.
+        steps: names of the tasks that a source becomes, each waiting for the one before it; empty: one task.
+        enabled: path of a switch in its settings that, when false, takes the source out as is_active does.
+        automatic: path of a switch in its settings that, when false, keeps run_on_change from running the source.
+        separate: its sources do not concern one another: run_on_change runs the changed ones only.
     """
 
     name: str
@@ -45,6 +50,31 @@ class TaskType:
     required: tuple[str, ...] = ()
     lifted: tuple[str, ...] = ()
     complete: JsonObject = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    enabled: tuple[str, ...] = ()
+    automatic: tuple[str, ...] = ()
+    separate: bool = False
+
+    def task_keys(self, source_id: str) -> tuple[str, ...]:
+        """Keys of the tasks of a source of this type, in order."""
+        if not self.steps:
+            return (task_key(source_id),)
+        return tuple(task_key(source_id, step) for step in self.steps)
+
+    def is_enabled(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a source with these settings is switched on."""
+        return _switch(settings, self.enabled)
+
+    def is_automatic(self, settings: Mapping[str, Any]) -> bool:
+        """Whether run_on_change may run a source with these settings."""
+        return _switch(settings, self.automatic)
+
+
+def _switch(settings: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    value: Any = settings
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value is not False
 
 
 def _closed(properties: JsonObject, *required: str) -> JsonObject:
@@ -249,11 +279,28 @@ _SHAPED: tuple[TaskType, ...] = (
 )
 
 
-def _data_x_ray() -> Iterator[TaskType]:
-    """The Data X-Ray tasks: their keys are those of the table `dxr.settings`, handed down as a generated file."""
-    text = resources.files(__package__).joinpath("dxr_task_types.json").read_text(encoding="utf-8")
-    for name, one in json.loads(text).items():
-        yield TaskType(name, None, ours=True, summary=one["summary"], keys=one["keys"])
+def _handed_down() -> Iterator[TaskType]:
+    """The tasks of `dxr` and `policies`: their keys are those of the rooms' settings, handed down as generated files."""
+    for file in ("dxr_task_types.json", "policy_task_types.json"):
+        text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
+        for name, one in json.loads(text).items():
+            yield TaskType(name, None, ours=True, summary=one["summary"], keys=one["keys"])
+
+
+def _dataset_sync() -> TaskType:
+    from lakeflow_job_meta.metadata import dataset_sync
+
+    return TaskType(
+        "dataset_sync",
+        None,
+        ours=True,
+        summary="Brings an uploaded dataset into a bronze and a silver table, and records how it went.",
+        keys=dataset_sync.KEYS,
+        steps=dataset_sync.STEPS,
+        enabled=("sync", "enabled"),
+        automatic=("sync", "auto"),
+        separate=True,
+    )
 
 
 def registry(definitions: Mapping[str, JsonObject]) -> dict[str, TaskType]:
@@ -268,7 +315,7 @@ def registry(definitions: Mapping[str, JsonObject]) -> dict[str, TaskType]:
             elif name == "sql":
                 keys = {key: {"$ref": "#/$defs/sql_task"}}
             types[name] = TaskType(name, key, summary=node.get("description", ""), keys=keys, required=(key,))
-    types.update((shaped.name, shaped) for shaped in (*_SHAPED, *_data_x_ray()))
+    types.update((shaped.name, shaped) for shaped in (*_SHAPED, *_handed_down(), _dataset_sync()))
     return dict(sorted(types.items()))
 
 
@@ -296,8 +343,11 @@ TASK_TYPES: Mapping[str, TaskType] = _TaskTypes()
 
 @cache
 def own_keys() -> frozenset[str]:
-    """Keys of transformation_config that belong to some task types only."""
-    return frozenset(key for task_type in _registry().values() for key in task_type.keys)
+    """Keys of transformation_config that belong to some task types only.
+
+    A type may take a wider value for a Task field (`timeout_seconds` of dataset_sync); that stays everybody's key.
+    """
+    return frozenset(key for task_type in _registry().values() for key in task_type.keys) - common_keys()
 
 
 @cache

@@ -1,5 +1,5 @@
-"""Reconcile: desired against applied and actual: diff, rules, plan, safety, render, apply.
+"""Reconcile: desired against applied and actual: diff, rules, plan, safety, render, apply; and the way back, `transcription`.
 
-`diff`, `rules`, `plan`, `safety` and `render` are pure: values in, values out. Only `apply` does I/O,
+`diff`, `rules`, `plan`, `safety`, `render` and `transcription` are pure: values in, values out. Only `apply` does I/O,
 through ports, and it never reads to decide.
 """

@@ -85,6 +85,7 @@ class Plan:
     Args:
         settings: in force when it was made.
         notes: sentences about the workspace that are no module's: jobs of ours that no module claims.
+        syncs_datasets: whether any row of the control table syncs a dataset.
     """
 
     control_table: str
@@ -92,6 +93,7 @@ class Plan:
     actions: tuple[Action, ...]
     notes: tuple[str, ...] = ()
     settings: Settings = field(default_factory=Settings, repr=False, compare=False)
+    syncs_datasets: bool = False
 
     @property
     def summary(self) -> Mapping[ActionKind, int]:

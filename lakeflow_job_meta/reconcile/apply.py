@@ -294,7 +294,7 @@ class Applier:
                     work.record.rows_hash,
                 ]
             )
-            done.run_id = jobs.run_now(done.job_id, idempotency_token=token)
+            done.run_id = jobs.run_now(done.job_id, idempotency_token=token, only=work.run_only)
 
     def _applied(self, work: Work, query_ids: Mapping[str, str]) -> JsonObject | None:
         """What the record keeps as written last: the metadata's settings with every id in place."""

@@ -30,14 +30,17 @@ def diff(old: Any, new: Any, *, path: str = "", pattern: str = "") -> list[Chang
         path: prefix of the changes' paths.
         pattern: the rules' pattern that both values stand at.
     """
-    with_git = not pattern and isinstance(new, dict) and bool(new.get("git_source"))
-    defaults = DEFAULT_BY_PATH_WITH_GIT if with_git else DEFAULT_BY_PATH
+    defaults = DEFAULT_BY_PATH if pattern else _defaults(new)
     return sorted(_walk(old, new, path, pattern, defaults), key=lambda change: change.path)
 
 
-def _walk(
-    old: Any, new: Any, path: str, pattern: str, defaults: Mapping[str, Any] = DEFAULT_BY_PATH
-) -> Iterator[Change]:
+def _defaults(settings: Any) -> Mapping[str, Any]:
+    """What the server fills in beside these settings of a whole job."""
+    with_git = isinstance(settings, dict) and bool(settings.get("git_source"))
+    return DEFAULT_BY_PATH_WITH_GIT if with_git else DEFAULT_BY_PATH
+
+
+def _walk(old: Any, new: Any, path: str, pattern: str, defaults: Mapping[str, Any]) -> Iterator[Change]:
     if not isinstance(old, (dict, list)) and _same(old, new):
         return
     if _empty(new) and (_empty(old) or _server_default(defaults, pattern, old)):
@@ -86,16 +89,47 @@ def _walk_keyed(
 def merge(base: Any, wanted: Any, actual: Any, *, pattern: str = "") -> Any:
     """`actual` plus what changed from `base` to `wanted`, path by path (DESIGN 5, report and ignore).
 
-    Where `wanted` equals `base`, the workspace's value stays; elsewhere `wanted` is taken.
+    Where `wanted` equals `base`, the workspace's value stays; elsewhere `wanted` is taken. What the server
+    filled in beside a git_source that comes or goes is not the workspace's: it is left to be filled in anew.
     """
-    if not any(True for _ in _walk(base, wanted, "", pattern)):
+    if pattern:
+        return _merge(base, wanted, actual, pattern, DEFAULT_BY_PATH)
+    before, after = _defaults(base), _defaults(wanted)
+    if before is not after:
+        actual = _unfilled(base, actual, before, after)
+    return _merge(base, wanted, actual, "", after)
+
+
+def _unfilled(
+    base: Any, actual: Any, before: Mapping[str, Any], after: Mapping[str, Any], pattern: str = ""
+) -> Any:
+    """`actual` without what the server filled in where `base` is silent, as far as it would be another value now."""
+    if isinstance(base, dict) and isinstance(actual, dict):
+        kept = {}
+        for field, value in actual.items():
+            below = child(pattern, field)
+            silent = _empty(base.get(field)) and before.get(below) is not after.get(below)
+            if not (silent and _same(before.get(below), value)):
+                kept[field] = _unfilled(base.get(field), value, before, after, below)
+        return kept
+    fields = KEY_BY_PATH.get(pattern)
+    if fields is not None and isinstance(base, list) and isinstance(actual, list):
+        former = {_key(item, fields): item for item in base}
+        return [
+            _unfilled(former.get(_key(item, fields)), item, before, after, f"{pattern}[]") for item in actual
+        ]
+    return actual
+
+
+def _merge(base: Any, wanted: Any, actual: Any, pattern: str, defaults: Mapping[str, Any]) -> Any:
+    if not any(True for _ in _walk(base, wanted, "", pattern, defaults)):
         return actual
     if isinstance(wanted, dict) and isinstance(actual, dict):
         former = base if isinstance(base, dict) else {}
         merged = {}
         for field in [*actual, *(name for name in wanted if name not in actual)]:
-            value = merge(
-                former.get(field), wanted.get(field), actual.get(field), pattern=child(pattern, field)
+            value = _merge(
+                former.get(field), wanted.get(field), actual.get(field), child(pattern, field), defaults
             )
             if value is not None:
                 merged[field] = value
@@ -107,7 +141,7 @@ def merge(base: Any, wanted: Any, actual: Any, *, pattern: str = "") -> Any:
         merged_items = []
         for item in actual:
             key = _key(item, fields)
-            value = merge(former_items.get(key), wanted_items.get(key), item, pattern=f"{pattern}[]")
+            value = _merge(former_items.get(key), wanted_items.get(key), item, f"{pattern}[]", defaults)
             if value is not None:
                 merged_items.append(value)
         present = {_key(item, fields) for item in actual}
@@ -116,7 +150,7 @@ def merge(base: Any, wanted: Any, actual: Any, *, pattern: str = "") -> Any:
             item
             for key, item in wanted_items.items()
             if key not in present
-            and any(True for _ in _walk(former_items.get(key), item, "", f"{pattern}[]"))
+            and any(True for _ in _walk(former_items.get(key), item, "", f"{pattern}[]", defaults))
         ]
         return merged_items
     return wanted

@@ -13,6 +13,7 @@ from lakeflow_job_meta.jobs.references import resolve
 from lakeflow_job_meta.names import digest
 from lakeflow_job_meta.reconcile.actions import Action, ActionKind, Change, Plan
 from lakeflow_job_meta.reconcile.attachments import decide_attachments
+from lakeflow_job_meta.reconcile.changed_sources import to_run
 from lakeflow_job_meta.reconcile.diff import diff, merge
 from lakeflow_job_meta.reconcile.retirement import (
     former_pause,
@@ -210,6 +211,7 @@ def _create(state: ModuleState, desired: DesiredJob, settings: Settings) -> Acti
     attachments = decide_attachments(state, desired, enforce=True)
     wanted = _resolved(state, desired, {work.source_id for work in attachments.queries if not work.query_id})
     reasons = []
+    start_run, run_only = to_run(state, desired)
     if record is not None and record.job_id is not None and record.status != "deleted":
         drift = settings.for_module("drift", state.options)
         gone = f"job {record.job_id} is not in the workspace any more"
@@ -229,7 +231,8 @@ def _create(state: ModuleState, desired: DesiredJob, settings: Settings) -> Acti
         applied=wanted,
         permissions=desired.permissions,
         dropped_queries=attachments.dropped,
-        start_run=bool(settings.for_module("run_on_change", state.options)),
+        start_run=start_run and bool(settings.for_module("run_on_change", state.options)),
+        run_only=run_only,
         requires=desired.requires,
     )
     return _action(state, "create", (), reasons, work)
@@ -276,6 +279,7 @@ def _keep(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action
     changes = [*job_changes, *attachments.changes, *_configuration(record, desired)]
     # A writer that died after its write, before its record and its run: the token makes it one run.
     unrecorded = record is not None and record.spec_hash != desired.spec_hash
+    start_run, run_only = to_run(state, desired)
     work = Work(
         record=_after(state, desired),
         job_id=actual.job_id if actual else record.job_id if record else None,
@@ -284,8 +288,10 @@ def _keep(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action
         applied=wanted,
         permissions=attachments.permissions,
         dropped_queries=attachments.dropped,
-        start_run=bool(settings.for_module("run_on_change", state.options))
+        start_run=start_run
+        and bool(settings.for_module("run_on_change", state.options))
         and (unrecorded or any(not c.drift for c in changes)),
+        run_only=run_only,
         requires=desired.requires,
     )
     reasons = _left([*left, *attachments.left], drift) if drift == "report" else []

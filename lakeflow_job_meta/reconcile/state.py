@@ -81,6 +81,7 @@ class Work:
         record: the row of `_jobs` to save afterwards; apply fills in ids and time.
         applied: settings as the record keeps them (the metadata's, without carried values).
         start_run: whether a run is started afterwards.
+        run_only: keys of the tasks that it runs; empty: all.
         requires: modules whose jobs have to exist first.
         before: the row of `_jobs` that the decision rests on.
     """
@@ -94,6 +95,7 @@ class Work:
     dropped_queries: tuple[QueryRecord, ...] = ()
     delete: bool = False
     start_run: bool = False
+    run_only: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     before: JobRecord | None = None
 

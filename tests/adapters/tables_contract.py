@@ -102,6 +102,16 @@ class TablesContract:
         assert row == {"at": AT}
         assert row["at"].utcoffset() == timedelta(0)
 
+    def test_a_table_is_replaced_with_its_columns(self, tables: Tables, name: TableName) -> None:
+        """The table is made, then has other rows and columns, with any names; the query may read the table itself."""
+        tables.replace_table(name, "SELECT 1 AS `a b`, 'x' AS `it's (c)`")
+        assert tables.query(f"SELECT * FROM {name.quoted}") == [{"a b": 1, "it's (c)": "x"}]
+        tables.replace_table(name, f"SELECT CAST(`a b` AS BIGINT) + 1 AS n, 'y' AS added FROM {name.quoted}")
+        assert tables.query(f"SELECT * FROM {name.quoted}") == [{"n": 2, "added": "y"}]
+        found = tables.columns(name)
+        assert found is not None
+        assert [(column.name, column.type) for column in found] == [("n", "BIGINT"), ("added", "STRING")]
+
     def test_arrays_of_text(self, tables: Tables, name: TableName) -> None:
         """Come back as lists; empty and NULL are two things."""
         made = TableDefinition(name, (Column("k", "STRING"), Column("tags", "ARRAY<STRING>")))

@@ -71,6 +71,20 @@ def test_problems_between_files_and_modules(tmp_path: Path) -> None:
     assert any(name == "c.yaml" and "nowhere" in message for name, message in messages)
 
 
+def test_barriers_count_as_tasks(tmp_path: Path) -> None:
+    """1,000 sources in two wide stages need a barrier: 1,001 tasks, told without any workspace."""
+    sources = "".join(
+        f"      - {{source_id: s{n}, source_type: t, execution_order: {1 + n % 2}, "
+        "transformation_config: {task_type: notebook, notebook_path: /n}}\n"
+        for n in range(1000)
+    )
+    path = tmp_path / "wide.yaml"
+    path.write_text(f"modules:\n  - module_name: wide\n    sources:\n{sources}")
+    done = validate(path)
+    assert done.exit_code == 1
+    assert f'{path}:2:18: module "wide" needs 1001 tasks (1000 sources and 1 barriers' in done.stdout
+
+
 def test_variables(tmp_path: Path) -> None:
     """From --var, from the environment; without a value an error for the module that uses it."""
     (tmp_path / "a.yaml").write_text(module_yaml("a", name="job_${var.env}"))

@@ -35,6 +35,7 @@ MINILAKE: Mapping[str, str] = {
     "fields.notebook_task.warehouse_id": "drops the warehouse of notebook tasks",
     "fields.spark_python_task.source": "drops the source of Python tasks",
     "fields.sql_task.file.source": "drops the source of SQL file tasks",
+    "jobs.update": "an update that leaves the name out calls the job Untitled",
 }
 DEVIATIONS: Mapping[str, Mapping[str, str]] = {"minilake": MINILAKE, "embedded": {}}
 

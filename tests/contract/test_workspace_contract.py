@@ -32,6 +32,17 @@ def holds(given: Any, found: Any) -> bool:
 
 
 class TestJobs:
+    @pytest.mark.expectation("jobs.update")
+    def test_tags_are_set_and_nothing_else(self, workspace: Workspace):
+        job_id = workspace.jobs.create(settings(tags={"team": "a", "old": "x"}, max_concurrent_runs=3))
+        before = workspace.jobs.get(job_id).settings
+        workspace.jobs.set_tags(job_id, {"team": "a", "new": "y"})
+        assert workspace.jobs.get(job_id).settings == {**before, "tags": {"team": "a", "new": "y"}}
+
+    def test_tags_of_a_job_that_is_gone(self, workspace: Workspace):
+        with pytest.raises(NotFound):
+            workspace.jobs.set_tags(NOWHERE, {})
+
     def test_created_settings_are_read_back(self, workspace: Workspace):
         given = settings(tags={"team": "a", "lakeflow_job_meta": "0123"}, max_concurrent_runs=3)
         job_id = workspace.jobs.create(given)

@@ -23,6 +23,14 @@ class FakeCatalog:
         self.forbidden: set[str] = set()
         self.writes = 0
 
+    def catalog_exists(self, name: str) -> bool:
+        return (self.root / name).is_dir()
+
+    def create_catalog(self, name: str, comment: str = "") -> bool:
+        self.writes += 1
+        (self.root / name).mkdir(parents=True, exist_ok=True)
+        return True
+
     def volume_exists(self, name: TableName) -> bool:
         return self._folder(name).is_dir()
 

@@ -1,6 +1,6 @@
-"""A program that ingests or collects, and kills itself with SIGKILL before its n-th write to a table.
+"""A program that ingests or collects, and kills itself with SIGKILL before its n-th write to a table, or n-th block read.
 
-`python -m tests.dxr.killed ARGUMENTS.json`; it ends with 0 when it came through with fewer writes.
+`python -m tests.dxr.killed ARGUMENTS.json`; it ends with 0 when it came through with fewer of them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import os
 import signal
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from lakeflow_job_meta.adapters.fuse_volumes import FuseVolumes
 from lakeflow_job_meta.adapters.spark_tables import SparkTables
@@ -48,6 +50,33 @@ class Deadly:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Counted:
+    """A file whose n-th block is never read; counted over all files."""
+
+    def __init__(self, file: BinaryIO, volumes: DeadlyVolumes) -> None:
+        self._file = file
+        self._volumes = volumes
+
+    def read(self, size: int = -1) -> bytes:
+        self._volumes.left -= 1
+        if self._volumes.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._file.read(size)
+
+
+class DeadlyVolumes(FuseVolumes):
+    """Volumes of which the n-th block is never read."""
+
+    def __init__(self, root: Path, kill_at: int) -> None:
+        super().__init__(root)
+        self.left = kill_at
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        with super().open(path) as file:
+            yield cast("BinaryIO", Counted(file, self))
+
+
 def main() -> None:
     given = json.loads(Path(sys.argv[1]).read_text())
     sail = Sail(given["remote"], Path(given["warehouse"]))
@@ -57,7 +86,7 @@ def main() -> None:
     session = DxrSession(
         resolve(given["settings"]),
         Deadly(SparkTables(spark), given["kill_at"]),
-        FuseVolumes(Path(given["root"])),
+        DeadlyVolumes(Path(given["root"]), given["kill_at_read"]),
         f"run-{uuid.uuid4().hex[:6]}",
         lambda: datetime.now(timezone.utc),
         environment={"DXR_API_KEY": given["token"]},

@@ -163,7 +163,7 @@ def test_a9_jobs_are_bounded_by_bytes(world: World) -> None:
     assert sorted(row["bytes"] for row in world.jobs()) == [400, 800, 800]
 
 
-def test_a10_a_file_over_the_limit_is_skipped(world: World) -> None:
+def test_a10_and_b2_a_file_over_the_limit_is_skipped(world: World) -> None:
     """With its reason, and the rest goes on; a higher limit takes it, alone."""
     world.put("big.bin", b"x" * 5000)
     parts(world, 3)
@@ -175,7 +175,7 @@ def test_a10_a_file_over_the_limit_is_skipped(world: World) -> None:
     assert world.run_once(max_bytes_per_job=1000, max_file_bytes=10_000).classified == 1
 
 
-def test_a11_memory_does_not_grow_with_the_files(world: World) -> None:
+def test_a11_and_b15_memory_does_not_grow_with_the_files(world: World) -> None:
     """Files are streamed: ten times the bytes take no more memory."""
 
     def peak(size: int) -> int:
@@ -474,6 +474,18 @@ def test_b10_values_that_come_late_are_waited_for(world: World) -> None:
     world.dxr.knobs(label_lag={"polls": 2})
     world.run_once(settle_rounds=4)
     assert "Payment card data" in world.found()["x.txt"]["labels"]
+
+
+def test_b10_what_models_extract_is_waited_for(world: World) -> None:
+    """Up to a limit of its own; without it, what is there is taken."""
+    world.put("x.txt", CARD)
+    world.dxr.knobs(extraction_lag=1)
+    world.run_once(settle_limit=5, extraction_wait=4)
+    assert world.found()["x.txt"]["metadata_extraction_status"] == "SUCCESS"
+    world.put("x.txt", CARD + ".")
+    world.dxr.knobs(extraction_lag=None)
+    assert world.run_once(extraction_wait=0.3).classified == 1
+    assert world.found()["x.txt"]["metadata_extraction_status"] is None
 
 
 def test_b11_the_order_of_hits_is_stable(world: World) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from lakeflow_job_meta.errors import DxrNotFound, DxrRefused, DxrUnauthorized, DxrUnavailable, UsageError
+from lakeflow_job_meta.dxr.tasks import perform
+from lakeflow_job_meta.errors import (
+    DxrNotFound,
+    DxrRefused,
+    DxrRunFailed,
+    DxrUnauthorized,
+    DxrUnavailable,
+    UsageError,
+)
 from tests.dxr.world import World, fault
 
 CARD = "card 4111 1111 1111 1111"
@@ -97,6 +105,20 @@ def test_a_replaced_token_stops_and_keeps_what_was_done(world: World) -> None:
     world.collect()
     assert {row["status"] for row in world.rows()} == {"classified"}
     assert len(world.rows()) == len(world.sent()) == 6
+
+
+def test_a_run_that_ends_while_it_collects_tells_what_it_sent(world: World) -> None:
+    """The summary of a failed run-once has the counts of its ingest."""
+    parts(world, 2)
+    with (
+        fault(world, {"route": "job", "status": 401}),
+        pytest.raises(DxrRunFailed, match="replaced") as failed,
+    ):
+        perform("dxr_run_once", world.session())
+    found = failed.value.summary
+    assert (found["seen"], found["uploaded"], found["jobs"], found["classified"]) == (2, 2, 1, 0)
+    [row] = world.rows("dxr_runs")
+    assert (row["outcome"], row["uploaded"]) == ("failed", 2)
 
 
 @pytest.mark.parametrize("when", ["submit", "running", "terminal"])

@@ -67,7 +67,7 @@ def test_the_sample_is_always_the_same() -> None:
     assert not [path for path in paths if Selection(sample_percent=0).takes(path, info)]
 
 
-def test_what_is_taken(world: World) -> None:
+def test_a21_what_is_taken(world: World) -> None:
     """Include, exclude, since and sampling together; what is not taken is not seen."""
     world.put("a/old.txt", "old", at=(AT - timedelta(days=30)).timestamp())
     world.put("a/new.txt", "new", at=AT.timestamp())

@@ -16,6 +16,7 @@ import pytest
 
 from lakeflow_job_meta.cli.dxr import split_pairs
 from lakeflow_job_meta.dxr import staging as staging_module
+from lakeflow_job_meta.dxr.client import DxrClient
 from lakeflow_job_meta.dxr.settings import resolve
 from lakeflow_job_meta.dxr.snapshot import ingestion_date, take, target
 from lakeflow_job_meta.dxr.snapshot_rows import COLUMNS, Projection, read_time
@@ -75,7 +76,7 @@ class Snapshots:
         self.world = world
         self.folder = folder
 
-    def session(self, stream: Stream | None = None, **more: Any) -> Any:
+    def session(self, stream: Stream | DxrClient | None = None, **more: Any) -> Any:
         more.setdefault("clock", lambda: NOON)
         given = {"staging_path": str(self.folder / "staging"), **more}
         return self.world.session(client=stream, **given)
@@ -142,11 +143,19 @@ def test_values_of_other_types_are_kept_in_raw_json() -> None:
     }
     [row] = project(orjson.dumps(odd))
     assert row["file_name"] == "7"
-    assert (row["path"], row["created_at"], row["datasource_id"]) == (None,) * 3
-    assert row["annotator_names"] == [], "an empty mapping names no annotator"
+    assert (row["path"], row["created_at"], row["annotator_names"], row["datasource_id"]) == (None,) * 4
     assert row["size"] == 12
     assert row["label_names"] == ["plain", "only-id"]
     assert json.loads(row["raw_json"]) == odd
+
+
+@pytest.mark.parametrize("annotators", [{}, {"a": 1}, "", "text", 0, None])
+def test_only_a_list_says_that_nothing_was_found(annotators: Any) -> None:
+    """`annotators` is a list by contract; an empty one is "looked and found nothing", all else is NULL."""
+    for beside in ([], [{"id": "a", "name": "IBAN"}]):
+        odd, plain = project(line(1, annotators=annotators), line(2, annotators=beside))
+        assert odd["annotator_names"] is None
+        assert plain["annotator_names"] == [one["name"] for one in beside]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +365,7 @@ def test_c1_memory_does_not_grow_with_the_rows(snapshots: Snapshots) -> None:
         return result
 
     snapshots.take(lines(10), ingestion_date="2026-01-01")
-    small, large = peak(4_000), peak(40_000)
+    small, large = peak(2_000), peak(20_000)
     assert large < small * 2 + 8 * 2**20
 
 
@@ -382,7 +391,14 @@ def test_c4_far_fewer_rows_are_refused(snapshots: Snapshots) -> None:
     assert snapshots.take(lines(80))["previous_rows"] == 100
     assert snapshots.take(lines(3), min_rows_ratio=0)["rows"] == 3
     assert snapshots.counts() == {TODAY: 3, date(2026, 3, 3): 100}
-    assert {row["run_id"] for row in snapshots.rows("run_id")} != set()
+
+
+def test_c4_each_row_names_the_run_that_was_complete(snapshots: Snapshots) -> None:
+    """The mark of completeness: rows carry a run, and that run is in dxr_runs with its outcome and its rows."""
+    done = perform("dxr_snapshot", snapshots.session(Stream(lines(7))))
+    assert {row["run_id"] for row in snapshots.rows("run_id")} == {done["run_id"]}
+    [run] = snapshots.world.rows("dxr_runs")
+    assert (run["run_id"], run["outcome"], run["seen"]) == (done["run_id"], "succeeded", 7)
 
 
 def test_c5_lines_end_at_newline_bytes_only(snapshots: Snapshots, dxr: Dxr) -> None:
@@ -585,10 +601,10 @@ def test_no_table_where_unity_catalog_allows_none(path: str, says: str) -> None:
     assert target(resolve({"delta_path": path})).registered is False
 
 
-def test_an_external_table_is_registered(snapshots: Snapshots, tmp_path: Path) -> None:
-    """Files outside of volumes get their name in the catalog."""
+def test_c12_an_external_table_is_registered(snapshots: Snapshots, tmp_path: Path) -> None:
+    """Files outside of volumes get their name in the catalog; a quote in their path is part of it."""
     name = ".".join((*snapshots.world.schema, "outside"))
-    path = tmp_path / "delta" / "files"
+    path = tmp_path / "it's" / "files"
     snapshots.take(lines(3), delta_path=str(path), snapshot_table=name)
     assert (path / "_delta_log").is_dir()
     assert len(snapshots.world.rows("outside")) == 3

@@ -108,6 +108,17 @@ class TestNotebook:
         with pytest.raises(MetadataError, match=r"base_parameters.source_id.*reserved"):
             tasks(module(source("customers", 1, "notebook", settings)))
 
+    def test_the_table_counts_towards_the_megabyte(self):
+        """What the metadata alone could not know: with the control table's name it is too large."""
+        large = {"notebook_path": "/n", "base_parameters": {"p": "x" * (1_000_000 - 60)}}
+        with pytest.raises(
+            MetadataError, match=r"bytes with source_id, control_table, module_name.*1 MB"
+        ) as refused:
+            tasks(module(source("a", 1, "notebook", large)))
+        [problem] = refused.value.problems
+        assert problem.source_id == "a"
+        assert problem.place is not None
+
     def test_the_same_value_is_fine(self):
         settings = {"notebook_path": "/n", "base_parameters": {"source_id": "customers"}}
         assert tasks(module(source("customers", 1, "notebook", settings)))

@@ -11,6 +11,7 @@ from lakeflow_job_meta.metadata import schema
 from lakeflow_job_meta.metadata.build import define
 from lakeflow_job_meta.metadata.definition import ModuleDefinition
 from lakeflow_job_meta.metadata.task_types import TASK_TYPES
+from lakeflow_job_meta.names import digest
 from lakeflow_job_meta.settings import Settings
 from tests.metadata.given import NOTEBOOK, TABLE, built, job_row, row, sound, whole, wrong
 
@@ -148,6 +149,8 @@ class TestTaskTypes:
         task_type = TASK_TYPES[name]
         if name == "sql_script":
             config["sql_file_path"] = "/Volumes/a.sql"
+        elif name == "dataset_sync":
+            config["bronze"]["external_location"] = "s3://bucket/folder"
         elif name == "sql":
             for key in ("alert", "dashboard", "file"):
                 del config["sql_task"][key]
@@ -279,6 +282,23 @@ class TestTaskTypes:
         }
         (source,) = sound(row("a b", config)).sources
         assert source.settings["task"]["task_key"] == "a_b_iteration"
+
+    @pytest.mark.parametrize(
+        ("given", "key"),
+        [("each day", "each_day"), ("", "a_iteration"), ("k" * 101, f"{'k' * 91}_{digest('k' * 101, 8)}")],
+    )
+    def test_a_key_of_the_inner_task_is_made_a_key(self, given, key):
+        """As source_ids are: what is not allowed becomes _, at most 100 characters; references know it."""
+        inner = {
+            "task_key": given,
+            "notebook_task": {
+                "notebook_path": "/a",
+                "base_parameters": {"p": f"{{{{tasks.{key}.values.x}}}}"},
+            },
+        }
+        config = {"task_type": "for_each", "for_each_task": {"inputs": "[1]", "task": inner}}
+        (source,) = sound(row("a", config)).sources
+        assert source.settings["task"]["task_key"] == key
 
     def test_for_each_does_not_nest(self):
         inner = {"for_each_task": {"inputs": "[1]", "task": {}}, "depends_on": []}

@@ -112,6 +112,13 @@ class TestContinuous:
     def test_no_retries(self):
         assert "no retries" in wrong(row("a", notebook(max_retries=1)), self.JOB)[0]
 
+    def test_no_retries_inside_for_each(self):
+        inner = {"notebook_task": {"notebook_path": "/a"}, "max_retries": 1}
+        config = {"task_type": "for_each", "for_each_task": {"inputs": "[1]", "task": inner}}
+        (problem,) = built(row("a", config), self.JOB).problems
+        assert "no retries" in problem.message
+        assert problem.pointer == "/transformation_config/for_each_task/task/max_retries"
+
     def test_one_run(self):
         assert "one run at a time" in of_job(continuous={}, max_concurrent_runs=2)[0]
 
@@ -146,6 +153,18 @@ class TestTasks:
             "notebook_task/base_parameters" if inside else "config/base_parameters"
         )
 
+    def test_what_every_notebook_gets_counts(self):
+        """source_id and module_name are base_parameters too; the table is judged when it is known."""
+        (problem,) = built(row("x" * 1_000_000)).problems
+        assert "with the notebook's source_id and module_name" in problem.message
+        assert problem.pointer == "/source_id"
+        assert len(str(problem)) < 1_000
+        given = {"p": "x" * 999_970}
+        assert sound(row("a", notebook(base_parameters={"p": "x" * 999_800})))
+        (problem,) = built(row("a", notebook(base_parameters=given))).problems
+        assert "with the notebook's source_id and module_name" in problem.message
+        assert problem.pointer.endswith("/base_parameters")
+
     def test_a_relative_notebook_needs_a_repository(self):
         config = {"task_type": "notebook", "notebook_path": "../a.py"}
         assert "is relative" in wrong(row("a", config))[0]
@@ -160,8 +179,52 @@ class TestTasks:
         assert "at most 10000" in wrong(row("a", config(inputs="x" * 10_001)))[0]
         assert "1 to 100" in wrong(row("a", config(concurrency=101)))[0]
         assert "it has none" in wrong(row("a", config(task={})))[0]
+        assert "inputs are empty" in wrong(row("a", config(inputs="")))[0]
         both = {"notebook_task": {"notebook_path": "/a"}, "pipeline_task": {"pipeline_id": "p"}}
         assert "notebook_task and pipeline_task" in wrong(row("a", config(task=both)))[0]
+
+    @pytest.mark.parametrize(
+        ("inner", "message", "pointer"),
+        [
+            ({"notebook_task": {"notebook_path": "../a"}}, "is relative", "/notebook_task/notebook_path"),
+            (
+                {"notebook_task": {"notebook_path": "/a", "base_parameters": {"p": "x" * 1_000_000}}},
+                "at most 1 MB",
+                "/notebook_task/base_parameters",
+            ),
+            (
+                {"sql_task": {"warehouse_id": "w", "query": {"query_id": "q"}, "file": {"path": "/a"}}},
+                "it has query and file",
+                "/sql_task",
+            ),
+            ({"sql_task": {"query": {"query_id": "q"}}}, "is missing", "/sql_task"),
+            (
+                {
+                    "python_wheel_task": {
+                        "package_name": "p",
+                        "entry_point": "e",
+                        "parameters": ["a"],
+                        "named_parameters": {"a": "b"},
+                    }
+                },
+                "not both",
+                "/python_wheel_task/parameters",
+            ),
+            (
+                {"notebook_task": {"notebook_path": "/a"}, "timeout_seconds": -1},
+                "negative",
+                "/timeout_seconds",
+            ),
+            ({"notebook_task": {"notebook_path": "/a"}, "max_retries": -2}, "max_retries", "/max_retries"),
+        ],
+    )
+    def test_the_inner_task_of_for_each(self, inner, message, pointer):
+        """It has the limits of a task of its type, each told at its own place."""
+        (problem,) = built(
+            row("a", {"task_type": "for_each", "for_each_task": {"inputs": "[1]", "task": inner}})
+        ).problems
+        assert message in problem.message
+        assert problem.pointer == f"/transformation_config/for_each_task/task{pointer}"
 
     def test_a_raw_sql_task_runs_one_thing(self):
         config = {

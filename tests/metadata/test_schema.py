@@ -59,11 +59,22 @@ def test_a_whole_task_of_every_type_is_valid(validator, task_type):
     config = whole(schema.document()["$defs"][f"task.{task_type}"])
     if task_type == "sql_script":
         config["sql_file_path"] = "/Workspace/a.sql"
+    if task_type == "dataset_sync":
+        config["bronze"]["external_location"] = "s3://bucket/folder"
     assert list(validator.iter_errors(one_source(config))) == []
 
 
 #: Types whose settings may all come from elsewhere: the environment, other configs of the row.
-SELF_SUFFICIENT = {"dxr_ingest", "dxr_collect", "dxr_organise", "dxr_snapshot", "notify"}
+SELF_SUFFICIENT = {
+    "dataset_sync",
+    "dxr_ingest",
+    "dxr_collect",
+    "dxr_organise",
+    "dxr_snapshot",
+    "notify",
+    "sql_policy",
+    "remediate",
+}
 
 
 @pytest.mark.parametrize("task_type", sorted(set(TASK_TYPES) - SELF_SUFFICIENT))

@@ -32,6 +32,9 @@ def test_keys_of_types_and_common_keys():
     assert "task_key" not in common_keys() | own_keys()
     # A type's own key may not hide a Task field, or the field could not be set for it.
     assert own_keys().isdisjoint(common_keys())
+    widened = {key for one in TASK_TYPES.values() for key in one.keys if key in common_keys()}
+    assert widened == {"timeout_seconds"}
+    assert {"type": "integer", "minimum": 1} in TASK_TYPES["dataset_sync"].keys["timeout_seconds"]["anyOf"]
 
 
 def test_every_type_has_its_part_of_the_schema():

@@ -22,7 +22,8 @@ tasks = st.lists(
         {"task_key": st.sampled_from("abcd")},
         optional={
             "timeout_seconds": st.integers(0, 3),
-            "notebook_task": st.dictionaries(st.sampled_from("pq"), scalars),
+            "notebook_task": st.dictionaries(st.sampled_from("pq"), scalars)
+            | st.fixed_dictionaries({"source": st.sampled_from(["GIT", "WORKSPACE"])}),
         },
     ),
     max_size=4,
@@ -38,6 +39,7 @@ job_settings = st.fixed_dictionaries(
             {}, optional={"on_failure": st.lists(st.sampled_from("ef"), max_size=2)}
         ),
         "schedule": values,
+        "git_source": st.just({"git_url": "u"}),
     },
 )
 
@@ -194,6 +196,49 @@ def test_with_a_git_source_the_default_source_of_a_task_is_git() -> None:
     ]
     assert diff(job(source="WORKSPACE"), job()) == []
     assert [c.path for c in diff(job(source="GIT"), job())] == ["tasks[a].notebook_task.source"]
+
+
+def _beside_git(git: bool, *, inner: bool = False, **task: str) -> dict[str, Any]:
+    one: dict[str, Any] = {"task_key": "a", "notebook_task": {"notebook_path": "n", **task}}
+    if inner:
+        one = {"task_key": "l", "for_each_task": {"inputs": "[1]", "task": one}}
+    return {"tasks": [one], **({"git_source": {"git_url": "u"}} if git else {})}
+
+
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize(
+    ("base", "wanted", "actual", "source"),
+    [
+        # What the metadata newly says is taken, though it is what a job without a git_source has anyhow.
+        ((True, ""), (True, "WORKSPACE"), (True, "GIT"), "WORKSPACE"),
+        ((True, "WORKSPACE"), (True, ""), (True, "WORKSPACE"), ""),
+        ((False, "WORKSPACE"), (True, ""), (False, "WORKSPACE"), ""),
+        # The git_source comes or goes: what the server filled in before is left to be filled in anew.
+        ((False, ""), (True, ""), (False, "WORKSPACE"), ""),
+        ((True, ""), (False, ""), (True, "GIT"), ""),
+        # What somebody set in the workspace stays.
+        ((True, ""), (True, ""), (True, "WORKSPACE"), "WORKSPACE"),
+        ((False, ""), (True, ""), (False, "GIT"), "GIT"),
+    ],
+)
+def test_merge_knows_the_source_beside_a_git_source(
+    base: tuple[bool, str], wanted: tuple[bool, str], actual: tuple[bool, str], source: str, inner: bool
+) -> None:
+    """Silent means GIT beside a git_source, WORKSPACE without one (drift: report and ignore)."""
+
+    def job(given: tuple[bool, str]) -> dict[str, Any]:
+        return _beside_git(given[0], inner=inner, **({"source": given[1]} if given[1] else {}))
+
+    assert merge(job(base), job(wanted), job(actual)) == job((wanted[0], source))
+
+
+def test_a_task_added_in_the_workspace_keeps_its_source_when_a_git_source_comes() -> None:
+    """It is not ours: what its source says is what somebody meant."""
+    added = {"task_key": "b", "notebook_task": {"notebook_path": "n", "source": "WORKSPACE"}}
+    actual = _beside_git(False, source="WORKSPACE")
+    actual["tasks"].append(added)
+    merged = merge(_beside_git(False), _beside_git(True), actual)
+    assert merged["tasks"] == [*_beside_git(True)["tasks"], added]
 
 
 def test_elements_of_sets_may_say_null_for_what_is_absent() -> None:

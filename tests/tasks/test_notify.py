@@ -108,7 +108,7 @@ def runs(tables: Any, schema: tuple[str, str]) -> None:
     tables.append(metadata, files)
 
 
-def test_slack_message(start: Start, hook: Hook, runs: None) -> None:
+def test_a21_slack_message(start: Start, hook: Hook, runs: None) -> None:
     """This run's tasks, their counts and failures, files by label and a link, as text that Slack takes."""
     done = start(hook.url, environment={"DATABRICKS_HOST": "https://h.example"}, links={"Docs": "https://d"})
     [sent] = hook.sent

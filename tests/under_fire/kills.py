@@ -46,8 +46,6 @@ KINDS = ("apply", "monitor")
 FILES = 4
 #: Kills between two convergences, at most.
 IN_A_ROW = 3
-#: Convergences on one control table before the next world begins.
-ROUNDS = 5
 #: More passes than this until nothing is left to do are a failure.
 MOST_PASSES = 4
 #: A killed writer's claims expire after so long.
@@ -313,10 +311,18 @@ class World:
 
 
 class Drive:
-    """The whole run."""
+    """The whole run.
 
-    def __init__(self, kills: int, seed: int, jobs: int, folder: Path) -> None:
+    Args:
+        kills: at least so many, unless something is found to be wrong before.
+        jobs: modules of each control table.
+        rounds: convergences on one control table before the next world begins.
+        folder: an empty one.
+    """
+
+    def __init__(self, kills: int, seed: int, jobs: int, rounds: int, folder: Path) -> None:
         self.kills = kills
+        self.rounds = rounds
         self.seed = seed
         self.jobs = jobs
         self.chance = random.Random(seed)
@@ -358,7 +364,7 @@ class Drive:
     def _live(self, world: World) -> None:
         """A world from its first row on: killed, converged, edited, killed, ..."""
         live: dict[str, int] = {}
-        for number in range(ROUNDS):
+        for number in range(self.rounds):
             self._kill_in_a_row(world, "change" if number else "create", live)
             self._converge(world)
             live = world.check_converged(self.figures)
@@ -441,12 +447,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--jobs", type=int, default=200, help="modules of each control table")
+    parser.add_argument("--rounds", type=int, default=5, help="convergences on one control table")
     given = parser.parse_args(arguments)
     print(f"seed {given.seed}", flush=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         try:
-            drive = Drive(given.kills, given.seed, given.jobs, Path(folder))
+            drive = Drive(given.kills, given.seed, given.jobs, given.rounds, Path(folder))
             figures = drive.run()
         finally:
             with contextlib.suppress(Exception):

@@ -329,6 +329,36 @@ def test_a_pause_made_in_the_workspace_is_respected(
     assert orchestrator.workspace.jobs.get(made.job_id).settings[trigger]["pause_status"] == "PAUSED"
 
 
+def test_a_git_source_that_comes_and_goes_while_drift_is_reported(
+    connect: Callable[..., JobOrchestrator], server: Server
+) -> None:
+    """The server fills in where a task's notebook comes from; what it filled in is not taken for somebody's wish."""
+    if "fields.notebook_task.source" in DEVIATIONS[server.name]:
+        pytest.skip("this server drops the source")
+    git = {
+        "git_source": {"git_url": "https://example.com/r.git", "git_provider": "gitHub", "git_branch": "main"}
+    }
+    orchestrator = connect(drift="report")
+    for job, source, expected in (
+        ({}, {}, "WORKSPACE"),
+        (git, {}, "GIT"),
+        (git, {"source": "WORKSPACE"}, "WORKSPACE"),
+        (git, {}, "GIT"),
+        ({}, {}, "WORKSPACE"),
+    ):
+        put(
+            orchestrator,
+            Row(JOB_ROW, "m", "job", 0, None, None, json.dumps(job)),
+            Row("a", "m", "any", 1, None, None, json.dumps({**NOTEBOOK, **source})),
+        )
+        (made,) = orchestrator.apply(orchestrator.plan()).results
+        assert made.error == ""
+        settings = orchestrator.workspace.jobs.get(made.job_id).settings
+        assert settings["tasks"][0]["notebook_task"]["source"] == expected
+        (action,) = orchestrator.plan().actions
+        assert (action.kind, action.changes, action.reasons) == ("unchanged", (), ())
+
+
 def test_every_field_that_changes_behind_our_back(
     connect: Callable[..., JobOrchestrator], server: Server
 ) -> None:

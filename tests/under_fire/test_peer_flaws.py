@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import functools
+import importlib.metadata
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from lakeflow_job_meta.errors import TablesError
 from lakeflow_job_meta.metadata.rows import Row
@@ -20,7 +25,9 @@ from tests.under_fire.world import World, errors, job_row, kinds, notebook, pass
 FLAWS: Mapping[str, str] = {
     # The first version
     "cannot create a job with a real SDK": "tests.test_orchestrator.test_rows_become_a_job_and_a_second_pass_writes_nothing",
-    "asks the notebook's dbutils of an import": "tests.test_package.test_import_loads_nothing_heavy",
+    "imports dbutils, which is no module": "test_dbutils_is_asked_for_and_never_imported",
+    "every task ends after an hour and every job after two, unasked": "test_no_time_out_unless_said",
+    "two more columns: an INSERT of the eight values that it documents fails": "test_a_plain_insert_of_eight_values",
     # 0.2.0: the monitor
     "a changed row raises and is taken for no change": "test_the_monitor_sees_a_changed_row",
     "files of a volume are never seen": "tests.test_monitor_end_to_end.test_files_new_edited_broken_and_removed",
@@ -37,19 +44,22 @@ FLAWS: Mapping[str, str] = {
     "neither lock nor token": "tests.control.test_job_records.test_two_processes_never_own_one_module",
     "an unchanged job is read, reset and merged": "test_an_unchanged_pass_writes_nothing_and_does_not_grow",
     "statements and calls grow with all jobs": "tests.test_orchestrator.test_one_changed_job_costs_one_write_and_few_statements",
+    "asks for the current user once a task": "test_an_unchanged_pass_writes_nothing_and_does_not_grow",
     "strictly serial": "test_jobs_are_made_side_by_side",
     "UI_LOCKED is lost at the first reset": "test_an_update_keeps_the_lock_and_the_pause",
     "a job created PAUSED is unpaused by the second pass": "test_an_update_keeps_the_lock_and_the_pause",
     "a new saved query each pass for the same text": "tests.test_orchestrator.test_inline_sql_is_one_saved_query_through_its_life",
     "e-mail alerts are dropped on create, misplaced on reset": "test_alerts_arrive_on_create_and_on_update",
     "what left the metadata is never removed": "tests.test_orchestrator.test_retire_and_revive",
+    "a file that was removed is never noticed": "tests.test_monitor_end_to_end.test_files_new_edited_broken_and_removed",
     # Metadata
     "depends_on is not sanitised as the keys are": "tests.jobs.test_stages.TestStages.test_explicit_edges_name_source_ids_and_keep_outcomes",
     "keys that collide": "tests.metadata.test_build.TestKeys.test_task_keys_that_collide_name_both_sources",
     "duplicate sources": "tests.metadata.test_build.TestKeys.test_two_rows_with_one_key_are_refused_and_both_shown",
     "unknown task types": "tests.metadata.test_build.TestTaskTypes.test_an_unknown_type_gets_a_suggestion",
     "a cycle in a folder": "test_a_cycle_takes_nobody_with_it",
-    "a null job, a warehouse of another type, parameters of another form, an environment without spec": "test_what_is_of_the_wrong_type_is_refused_alone",
+    "a null job, an integer as warehouse, parameters as a mapping": "test_what_is_of_the_wrong_type_is_refused_alone",
+    "an environment without spec": "test_an_environment_without_spec",
     "settings dropped without a word": "test_no_setting_is_dropped",
     "a job cluster that does not parse is dropped without a word": "test_what_is_of_the_wrong_type_is_refused_alone",
     "a load that fails returns nothing": "tests.test_metadata_manager.TestLoadYaml.test_what_is_sound_is_loaded_then_everything_else_is_told",
@@ -57,7 +67,7 @@ FLAWS: Mapping[str, str] = {
     "a quote in a variable injects keys": "tests.metadata.test_build.TestVariables.test_a_value_never_becomes_structure",
     "names and paths are spliced into SQL": "tests.adapters.test_spark_tables.test_quoting_is_safe_for_any_text",
     # The package
-    "imports what it does not declare": "tests.test_package.test_base_dependencies_are_what_a_cluster_needs",
+    "imports what it does not declare": "test_every_import_is_declared",
     "its tests are mocks": "test_these_tests_use_no_mocks",
 }
 
@@ -155,6 +165,7 @@ def test_an_unchanged_pass_writes_nothing_and_does_not_grow(world: World) -> Non
         pass_over(world.orchestrator())
         orchestrator = world.orchestrator()
         assert pass_over(orchestrator, compare=False).writes == 0
+        # Who we are is not asked either: nothing is asked for each job or task.
         costs.append((orchestrator.runtime.tables.statements, orchestrator.workspace.count.calls))
     assert costs[0] == costs[1]
     assert costs[0][0] <= 5
@@ -208,11 +219,21 @@ WRONG: Mapping[str, list[Row]] = {
     "warehouse": [
         replace(
             sql("q", "warehouse", "SELECT 1"),
+            transformation_config='{"task_type": "sql_query", "sql_task": {"warehouse_id": 123, "sql_query": "x"}}',
+        )
+    ],
+    "warehouses": [
+        replace(
+            sql("q", "warehouses", "SELECT 1"),
             transformation_config='{"task_type": "sql_query", "sql_task": {"warehouse_id": {}, "sql_query": "x"}}',
         )
     ],
     "parameters": [notebook("a", "parameters"), job_row("parameters", parameters={"a": "b"})],
     "environment": [notebook("a", "environment"), job_row("environment", environments=[{"spec": {}}])],
+    "specification": [
+        notebook("a", "specification"),
+        job_row("specification", environments=[{"environment_key": "e", "spec": "4"}]),
+    ],
     "cluster": [
         notebook("a", "cluster"),
         job_row("cluster", job_clusters=[{"job_cluster_key": "c", "new": 1}]),
@@ -228,6 +249,36 @@ def test_what_is_of_the_wrong_type_is_refused_alone(world: World) -> None:
     assert set(refused) == set(WRONG)
     assert all(problem.place for action in refused.values() for problem in action.problems)
     world.check_sound("good")
+
+
+def test_an_environment_without_spec(world: World) -> None:
+    """The Jobs API takes one, so it arrives as it is, and the next pass finds it unchanged."""
+    world.put(notebook("a", "m", environment_key="e"), job_row("m", environments=[{"environment_key": "e"}]))
+    assert errors(pass_over(world.orchestrator())) == {}
+    assert world.job("m")["settings"]["environments"] == [{"environment_key": "e"}]
+    assert pass_over(world.orchestrator()).writes == 0
+
+
+def test_no_time_out_unless_said(world: World) -> None:
+    world.put(
+        notebook("a", "silent"),
+        notebook("a", "said", timeout_seconds=60),
+        job_row("said", timeout_seconds=90),
+    )
+    assert errors(pass_over(world.orchestrator())) == {}
+    for module, task_seconds, job_seconds in (("silent", 0, 0), ("said", 60, 90)):
+        settings = world.job(module)["settings"]
+        assert settings.get("timeout_seconds", 0) == job_seconds
+        assert settings["tasks"][0].get("timeout_seconds", 0) == task_seconds
+
+
+def test_a_plain_insert_of_eight_values(world: World) -> None:
+    """As the documentation shows it, into a table that the product made."""
+    world.manager().ensure_exists()
+    values = """'a', 'm', 'sql', 1, '{}', '{}', '{"task_type": "notebook", "notebook_path": "/n"}', true"""
+    world.session.sql(f"INSERT INTO {world.table.quoted} VALUES ({values})").collect()
+    assert errors(pass_over(world.orchestrator())) == {}
+    world.check_sound("m")
 
 
 def test_no_setting_is_dropped(world: World) -> None:
@@ -249,13 +300,89 @@ def test_no_setting_is_dropped(world: World) -> None:
     assert pass_over(world.orchestrator()).writes == 0
 
 
+@functools.cache
+def imports() -> tuple[tuple[Path, str], ...]:
+    """Every import of the package: its file below the package, and the module."""
+    return tuple(_imports())
+
+
+def _imports() -> Iterator[tuple[Path, str]]:
+    package = ROOT / "lakeflow_job_meta"
+    for path in package.rglob("*.py"):
+        if "demo_files" in path.parts:
+            continue  # what the demo's own notebooks and wheels import
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((path.relative_to(package), alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                yield path.relative_to(package), node.module
+
+
+def brought_by(*extras: str) -> set[str]:
+    """Names of the distributions that `pip install lakeflow-job-meta[EXTRAS]` brings, here and now."""
+    found: set[str] = set()
+    waiting = [("lakeflow-job-meta", frozenset(extras))]
+    while waiting:
+        name, wanted = waiting.pop()
+        try:
+            lines = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # for another platform
+        for line in lines:
+            requirement = Requirement(line)
+            if requirement.marker is None or any(
+                requirement.marker.evaluate({"extra": extra}) for extra in ("", *wanted)
+            ):
+                needed = canonicalize_name(requirement.name)
+                if needed not in found:
+                    found.add(needed)
+                    waiting.append((needed, frozenset(requirement.extras)))
+    return found
+
+
+#: Rooms that need an extra, by the beginning of their files' paths.
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "local/": ("local",),
+    "cli/demo": ("local",),
+    "datasets/": ("datasets",),
+}
+#: A cluster has these with its Spark, whichever kind that is; nothing of them is imported before it is used.
+WITH_SPARK = {"pyspark", "py4j", "grpc", "pyarrow", "pandas"}
+
+
+def test_every_import_is_declared() -> None:
+    """What a room imports comes with the package, or with the extra that this room needs."""
+    owners = importlib.metadata.packages_distributions()
+    brought = {extras: brought_by(*extras) for extras in {(), *EXTRAS.values()}}
+    undeclared = set()
+    for path, module in imports():
+        top = module.partition(".")[0]
+        if top in sys.stdlib_module_names or top in ("lakeflow_job_meta", *WITH_SPARK):
+            continue
+        extras = next((one for room, one in EXTRAS.items() if path.as_posix().startswith(room)), ())
+        if not {canonicalize_name(owner) for owner in owners.get(top, ())} & brought[extras]:
+            undeclared.add((path.as_posix(), top))
+    assert undeclared == set()
+
+
+def test_dbutils_is_asked_for_and_never_imported() -> None:
+    """`import dbutils` fails everywhere: it is an object of the notebook. The monitor reads widgets of what is there."""
+    assert [path for path, module in imports() if module.partition(".")[0] == "dbutils"] == []
+    assert "TestRunning.test_widgets_of_the_notebook_are_read" in functions(ROOT / "tests/test_main.py")
+
+
 def test_these_tests_use_no_mocks() -> None:
-    """What proves this product runs its real parts."""
-    word = "mock"
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        imports = [
-            node
+    """What proves this product runs its real parts: nowhere does an object pretend to be anything one asks."""
+    pretenders = {"Mock", "MagicMock", "AsyncMock", "NonCallableMock", "create_autospec"}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        words = {
+            name
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-        ]
-        assert not any(word in ast.unparse(node) for node in imports), path.name
+            for name in (
+                getattr(node, "id", None),
+                getattr(node, "attr", None),
+                getattr(node, "arg", None),
+                *(alias.name for alias in getattr(node, "names", ()) if isinstance(alias, ast.alias)),
+            )
+        }
+        assert not words & pretenders, path

@@ -59,11 +59,9 @@ class CatalogApi:
 
     def create_catalog(self, call: Call) -> Json:
         name = uc_name(call.required("name"), "name")
-        if name in self._securables.catalogs:
+        if not self._securables.add_catalog(name):
             raise exists(f"Catalog '{name}' already exists")
-        raise invalid(
-            f"Catalog '{name}' cannot be created: the catalogs of an embedded workspace are set when it starts."
-        )
+        return _catalog(name)
 
     def get_catalog(self, call: Call) -> Json:
         return _catalog(self._securables.require("CATALOG", call.path["name"]))

@@ -27,8 +27,22 @@ class Securables:
 
     def __init__(self, folder: Folder, registry: Registry | None, catalogs: Sequence[str]) -> None:
         self.folder = folder
-        self.catalogs = [name.lower() for name in catalogs]
+        self._catalogs = [name.lower() for name in catalogs]
         self._registry = registry
+
+    @property
+    def catalogs(self) -> list[str]:
+        """The names of the catalogs, in lower case."""
+        return self._catalogs if self._registry is None else self._registry.catalogs()
+
+    def add_catalog(self, name: str) -> bool:
+        """Makes a catalog; False when it is there already."""
+        if self._registry is not None:
+            return self._registry.create_catalog(name)
+        if name.lower() in self._catalogs:
+            return False
+        self._catalogs.append(name.lower())
+        return True
 
     @property
     def registry(self) -> Registry:

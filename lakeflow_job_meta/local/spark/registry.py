@@ -28,6 +28,7 @@ DDL = """
 CREATE TABLE IF NOT EXISTS spark_schemas(
     catalog TEXT NOT NULL, name TEXT NOT NULL, comment TEXT NOT NULL DEFAULT '', created INTEGER NOT NULL,
     PRIMARY KEY(catalog, name));
+CREATE TABLE IF NOT EXISTS spark_catalogs(name TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS spark_relations(
     catalog TEXT NOT NULL, schema TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, generation INTEGER NOT NULL,
     PRIMARY KEY(catalog, schema, name));
@@ -131,6 +132,8 @@ class Registry:
         self._relations: dict[tuple[str, str], dict[str, Relation]] = {}
         self.locations = Locations(folder)
         database.script(DDL)
+        earlier = (row["name"] for row in database.read("SELECT name FROM spark_catalogs ORDER BY name"))
+        self._catalogs = tuple(dict.fromkeys([*self._catalogs, *earlier]))
         self._load()
         self._discover()
 
@@ -144,6 +147,21 @@ class Registry:
     def catalogs(self) -> list[str]:
         """The catalogs in the order in which they were given."""
         return list(self._catalogs)
+
+    def create_catalog(self, name: str) -> bool:
+        """Adds a catalog that stays; False when it is there already.
+
+        Sail takes a catalog of its own only when it starts. Until then it holds the new one's schemas as nested
+        namespaces of the default catalog, which three-part names reach all the same.
+        """
+        name = name.lower()
+        with self._lock:
+            if name in self._catalogs:
+                return False
+            self._database.write("INSERT OR IGNORE INTO spark_catalogs(name) VALUES (?)", name)
+            self._catalogs = (*self._catalogs, name)
+        self.create_schema(name, "default")
+        return True
 
     def schemas(self, catalog: str) -> list[Schema]:
         """The schemas of a catalog by name; empty when there is no such catalog."""

@@ -84,6 +84,8 @@ def test_wrong_checksums_are_no_findings(tmp_path):
         ("salary and payroll", "Human resources"),
         ("this matter is under litigation hold", "Legal hold"),
         ("Press release: for public release", "Public"),
+        ("Official record, kept for seven years", "Records"),
+        ("This is a superseded draft", "ROT"),
         ("call +34 600 123 456", "Personal data"),
         ("invoice for a purchase order", "Financial"),
     ],

@@ -52,6 +52,19 @@ def test_schemas_tables_and_views_are_there_after_a_restart(tmp_path: Path) -> N
     assert second.partition_columns(second.relations("main", "sales")[0]) == ["b"]
 
 
+def test_a_catalog_is_added_and_stays(tmp_path: Path) -> None:
+    """A catalog that is made later has schemas and tables as any other, also after a restart."""
+    first = opened(tmp_path)
+    assert first.create_catalog("Catalog_Tenant_X")
+    assert not first.create_catalog("catalog_tenant_x")
+    assert first.create_schema("catalog_tenant_x", "bronze")
+    made(first, "bronze", "orders", "catalog_tenant_x")
+    second = opened(tmp_path)
+    assert second.catalogs() == ["main", "gold", "catalog_tenant_x"]
+    assert [schema.name for schema in second.schemas("catalog_tenant_x")] == ["bronze", "default"]
+    assert [one.name for one in second.relations("catalog_tenant_x", "bronze")] == ["orders"]
+
+
 def test_every_catalog_has_the_schema_default(tmp_path: Path) -> None:
     """And only the catalogs that were given exist."""
     registry = opened(tmp_path)

@@ -1,0 +1,1 @@
+SELECT 'stages' AS report, 1 AS pages

@@ -1,0 +1,3 @@
+import sys
+
+print("region:", sys.argv[1])

@@ -1,0 +1,3 @@
+import sys
+
+print("days:", sys.argv[sys.argv.index("--days") + 1])

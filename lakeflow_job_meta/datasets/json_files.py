@@ -1,0 +1,121 @@
+"""JSON: a list of objects, an object with such a list as `records`, or one object a line.
+
+Values keep the types that JSON gives them ("1001" stays text); what is nested is stored as JSON text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lakeflow_job_meta.datasets import reading
+from lakeflow_job_meta.datasets.columns import Rows, header_names, write_rows
+from lakeflow_job_meta.errors import DatasetError
+
+
+def read_json(source: Path, target: Path, *, shown: str) -> reading.Converted:
+    """A JSON or JSON Lines file as Parquet.
+
+    Raises:
+        DatasetError: it is no JSON, or holds something else than objects; with the line.
+    """
+    import orjson
+
+    with source.open("rb") as file:
+        first = file.readline(reading.LINE_LIMIT + 1).lstrip(b"\xef\xbb\xbf").strip()
+        more = bool(file.read(4096).strip())
+    lines = shown.lower().endswith((".jsonl", ".ndjson"))
+    if not lines and more and first.startswith(b"{") and first.endswith(b"}"):
+        try:
+            lines = isinstance(orjson.loads(first), dict)
+        except orjson.JSONDecodeError:
+            lines = False
+    if lines:
+        found = _from_objects(lambda: _lines(source, shown), shown)
+        return reading.Converted("json", write_rows(found, target, shown=shown), detail={"format": "lines"})
+    size = source.stat().st_size
+    if size > reading.JSON_LIMIT:
+        raise DatasetError(
+            f"{shown} has {size // 2**20} MiB, and a JSON document may have {reading.JSON_LIMIT // 2**20}: "
+            "write one object a line (.jsonl), which may be of any size"
+        )
+    try:
+        document = orjson.loads(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise DatasetError(f"{shown}:{error.lineno}:{error.colno}: this is no JSON: {error.msg}") from error
+    if isinstance(document, dict) and isinstance(document.get("records"), list):
+        document = document["records"]
+    if not isinstance(document, list):
+        raise DatasetError(
+            f'{shown} holds no list of objects: give [{{...}}, ...], {{"records": [...]}} or one object a line'
+        )
+    return reading.Converted("json", write_rows(rows_of(document, shown), target, shown=shown))
+
+
+def rows_of(records: Sequence[Any], shown: str) -> Rows:
+    """Records in memory as rows. Raises DatasetError when there are none, or one is no object."""
+    if isinstance(records, (str, bytes, Mapping)) or not isinstance(records, Sequence):
+        raise DatasetError(f"{shown}: records are a list of objects, not {type(records).__name__}")
+    if not records:
+        raise DatasetError(f"{shown} has no rows: the list of records is empty")
+
+    def objects() -> Iterator[tuple[int, Mapping[Any, Any]]]:
+        for number, record in enumerate(records, start=1):
+            if not isinstance(record, Mapping):
+                raise DatasetError(f"{shown}: record {number} is {_called(record)}, not an object")
+            yield number, record
+
+    return _from_objects(objects, shown)
+
+
+def _from_objects(objects: Callable[[], Iterator[tuple[int, Mapping[Any, Any]]]], shown: str) -> Rows:
+    keys: dict[Any, None] = {}
+    for _, record in objects():
+        for key in record:
+            keys.setdefault(key)
+    if not keys:
+        raise DatasetError(f"{shown} has no rows: no record has a field")
+
+    def values() -> Iterator[list[Any]]:
+        for _, record in objects():
+            yield [_plain(record.get(key)) for key in keys]
+
+    return Rows(tuple(header_names(list(keys))), values)
+
+
+def _lines(source: Path, shown: str) -> Iterator[tuple[int, Mapping[Any, Any]]]:
+    import orjson
+
+    with source.open("rb") as file:
+        number = 0
+        while line := file.readline(reading.LINE_LIMIT + 1):
+            number += 1
+            if len(line) > reading.LINE_LIMIT:
+                raise DatasetError(
+                    f"{shown}:{number}: the line has more than {reading.LINE_LIMIT // 2**20} MiB; is this one object a line?"
+                )
+            if not line.strip():
+                continue
+            try:
+                record = orjson.loads(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+            except orjson.JSONDecodeError as error:
+                raise DatasetError(f"{shown}:{number}:{error.colno}: this is no JSON: {error.msg}") from error
+            if not isinstance(record, dict):
+                raise DatasetError(f"{shown}:{number}: this is {_called(record)}, not an object")
+            yield number, record
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of numpy or pandas as Python's own; NaT and NA are nothing."""
+    if value is None or isinstance(value, (str, int, float, bool, dict, list)):
+        return value
+    if type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
+
+def _called(value: Any) -> str:
+    return {"str": "text", "list": "a list", "int": "a number", "float": "a number", "NoneType": "null"}.get(
+        type(value).__name__, type(value).__name__
+    )

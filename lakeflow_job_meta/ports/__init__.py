@@ -1,0 +1,52 @@
+"""Ports: what the product needs from the outside, as protocols and plain values; one module a service.
+
+Adapters (`adapters/`) implement them; `runtime` picks the adapter. Every method raises only errors of this
+package (`errors`). No I/O here, and nothing that decides anything.
+"""
+
+from __future__ import annotations
+
+from lakeflow_job_meta.ports.catalog import Catalog
+from lakeflow_job_meta.ports.platform import Caller, Platform, Securable, SecurableKind
+from lakeflow_job_meta.ports.secrets import Secrets
+from lakeflow_job_meta.ports.tables import Column, TableDefinition, Tables
+from lakeflow_job_meta.ports.volumes import FileInfo, FileState, Volumes
+from lakeflow_job_meta.ports.workspace import (
+    CallCount,
+    Jobs,
+    JsonObject,
+    ObjectKind,
+    Permissions,
+    Queries,
+    RemoteJob,
+    RemoteQuery,
+    Run,
+    TaskRun,
+    Workspace,
+)
+
+__all__ = [
+    "CallCount",
+    "Caller",
+    "Catalog",
+    "Column",
+    "FileInfo",
+    "FileState",
+    "Jobs",
+    "JsonObject",
+    "ObjectKind",
+    "Permissions",
+    "Platform",
+    "Queries",
+    "RemoteJob",
+    "RemoteQuery",
+    "Run",
+    "Secrets",
+    "Securable",
+    "SecurableKind",
+    "TableDefinition",
+    "Tables",
+    "TaskRun",
+    "Volumes",
+    "Workspace",
+]
