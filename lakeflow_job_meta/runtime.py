@@ -35,6 +35,13 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+def ready_for_spark() -> None:
+    """What pyspark needs before a session is made: without a main module's file (`python -c`, a shell, a worker of a
+    test run) it gives up looking for its home.
+    """
+    os.environ.setdefault("SPARK_HOME", sys.prefix)
+
+
 class Runtime:
     """Everything that one control table's services work with.
 
@@ -156,8 +163,7 @@ class Runtime:
             ) from error
         session = SparkSession.getActiveSession()
         if session is None and remote:
-            # Without a main module's file (`python -c`, a shell) pyspark gives up looking for its home.
-            os.environ.setdefault("SPARK_HOME", sys.prefix)
+            ready_for_spark()
             session = self._opened = SparkSession.builder.remote(remote).getOrCreate()
         elif session is None and on_databricks:
             session = SparkSession.builder.getOrCreate()

@@ -35,6 +35,7 @@ class Runtime:
     spark: Any = None
     secrets: Any = None
     catalog: Any = None
+    warehouse: Any = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def clock(self) -> datetime:

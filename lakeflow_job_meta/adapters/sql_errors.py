@@ -84,8 +84,18 @@ _UNAVAILABLE_TEXT = re.compile(
 )
 
 
+_GRPC_DETAILS = re.compile(
+    r'status = StatusCode\.(\w+)\s+details = "(.*?)"\s*(?:debug_error_string|>|$)', re.DOTALL
+)
+
+
 def first_line(text: str, limit: int = 400) -> str:
-    """The first line of an engine's message that says something, cut to `limit` characters."""
+    """The first line of an engine's message that says something, cut to `limit` characters.
+
+    gRPC's own text begins with its type; what says something there is in `details`.
+    """
+    told = _GRPC_DETAILS.search(text) if "RpcError of RPC" in text else None
+    text = f"{told[2]} ({told[1]})" if told is not None else text
     for line in text.splitlines():
         said = line.strip()
         if said:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,19 @@ from lakeflow_job_meta.local.connection import Connection
 from tests.embedded import BIN, environment, run, running
 
 _NUMBERS = itertools.count(1)
+
+
+@contextmanager
+def no_active_session() -> Iterator[None]:
+    """Without this process's Spark session, as in a process of the program's own; afterwards it is active again."""
+    from pyspark.sql.connect.session import SparkSession
+
+    active, default = SparkSession.getActiveSession(), SparkSession._default_session
+    SparkSession._active_session.session = SparkSession._default_session = None
+    try:
+        yield
+    finally:
+        SparkSession._active_session.session, SparkSession._default_session = active, default
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class Cli:
 
     def here(self, *arguments: str, **more: str) -> Done:
         """The program in this process, with no workspace in its environment but what `more` says."""
-        with patch.dict(os.environ, environment(**more), clear=True):
+        with patch.dict(os.environ, environment(**more), clear=True), no_active_session():
             done = CliRunner().invoke(program, list(arguments))
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.exit_code, done.stdout, done.stderr)
