@@ -36,7 +36,7 @@ def now() -> datetime:
 
 
 def ready_for_spark() -> None:
-    """What pyspark needs before a session is made: without a main module's file (`python -c`, a shell, a worker of a
+    """What pyspark needs before it is imported: without a main module's file (`python -c`, a shell, a worker of a
     test run) it gives up looking for its home.
     """
     os.environ.setdefault("SPARK_HOME", sys.prefix)
@@ -154,6 +154,8 @@ class Runtime:
         on_databricks = "DATABRICKS_RUNTIME_VERSION" in self.environment
         if "pyspark" not in sys.modules and not remote and not on_databricks:
             raise self._no_engine()
+        if remote:
+            ready_for_spark()
         try:
             from pyspark.sql import SparkSession
         except ImportError as error:
@@ -163,7 +165,6 @@ class Runtime:
             ) from error
         session = SparkSession.getActiveSession()
         if session is None and remote:
-            ready_for_spark()
             session = self._opened = SparkSession.builder.remote(remote).getOrCreate()
         elif session is None and on_databricks:
             session = SparkSession.builder.getOrCreate()

@@ -118,13 +118,13 @@ def local_spark() -> Iterator[Any]:
     """
     from lakeflow_job_meta.runtime import ready_for_spark
 
+    ready_for_spark()
     try:
         from pyspark.sql import SparkSession
     except ImportError as e:
         raise LocalError(
             "the embedded workspace needs pyspark: pip install 'lakeflow-job-meta[local]'"
         ) from e
-    ready_for_spark()
     spark = SparkSession.builder.remote(os.environ["SPARK_REMOTE"]).create()
     try:
         yield spark

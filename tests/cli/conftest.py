@@ -74,7 +74,7 @@ class Cli:
 
     def here(self, *arguments: str, **more: str) -> Done:
         """The program in this process, with no workspace in its environment but what `more` says."""
-        with patch.dict(os.environ, environment(**more), clear=True), no_active_session():
+        with no_active_session(), patch.dict(os.environ, environment(**more), clear=True):
             done = CliRunner().invoke(program, list(arguments))
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.exit_code, done.stdout, done.stderr)
