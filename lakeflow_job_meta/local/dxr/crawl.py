@@ -112,12 +112,13 @@ class Crawlers:
             if state in TERMINAL:
                 fails = state == "FAILED"
                 break
+            began = self._store.clock()
             self._store.set_state(job.number, state)
             if state == CRAWL:
                 if not self._crawl(job, knobs, fails):
                     return
                 crawled = True
-            if not self._wait(job, state, looks):
+            if not self._wait(job, state, looks, began):
                 return
             looks = self._store.polls(job.number)
         if not crawled and not self._crawl(job, knobs, fails):
@@ -135,9 +136,12 @@ class Crawlers:
         share = int.from_bytes(hashlib.sha256(b"%d" % job.number).digest()[:4], "big") / 2**32
         return share < knobs.fail_rate
 
-    def _wait(self, job: Job, state: str, looks: int) -> bool:
-        """Waits until a state is over, by the knobs as they are then; False when the process ends first."""
-        began = self._store.clock()
+    def _wait(self, job: Job, state: str, looks: int, began: float) -> bool:
+        """Waits until a state is over, by the knobs as they are then; False when the process ends first.
+
+        Args:
+            began: when the state was entered, crawling included.
+        """
         while True:
             wait = _script(self._knobs()).get(state, Wait(0, None))
             seen = 0 if wait.polls is None else self._store.polls(job.number) - looks
