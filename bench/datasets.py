@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench.report import Claim, Section, Table
-from bench.services import SCRATCH, Worker, sail
+from bench.services import Worker, sail
 
 JsonObject = dict[str, Any]
 LARGE = 1_000_000
@@ -21,11 +20,9 @@ SYNC_SECONDS = 60
 
 
 def measure(rows: int = LARGE, queries: int = 100) -> Section:
-    SCRATCH.mkdir(exist_ok=True)
     sizes = {"small": max(rows // 100, 10), "tenth": max(rows // 10, 10), "large": rows}
     found: dict[str, Any] = {}
-    with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
-        place = Path(scratch)
+    with sail() as (remote, place):
         files = {name: make(place / f"{name}.csv", size) for name, size in sizes.items()}
         with Worker("datasets_worker.py") as worker:
             worker.ask(

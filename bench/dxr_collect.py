@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from bench.dxr_ingest import simulator, subject
 from bench.report import Claim, Section, Table
-from bench.services import SCRATCH, sail
+from bench.services import sail
 
 JsonObject = dict[str, Any]
 HITS = 100_000
@@ -19,10 +17,8 @@ GROWTH_MB = 32
 
 
 def measure(hits: int = HITS) -> Section:
-    SCRATCH.mkdir(exist_ok=True)
     found: JsonObject = {}
-    with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
-        place = Path(scratch)
+    with sail() as (remote, place):
         for name, count in (("tenth", hits // 10), ("all", hits)):
             with (
                 simulator(place / f"dxr-{name}") as variables,

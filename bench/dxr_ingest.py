@@ -7,14 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.report import Claim, Section, Table
-from bench.services import HERE, SCRATCH, Worker, sail
+from bench.services import HERE, Worker, sail
 
 JsonObject = dict[str, Any]
 MEMORY_MB = 64
@@ -58,16 +57,15 @@ def subject(remote: str, place: Path, variables: dict[str, str]) -> Iterator[Wor
 
 
 def measure(large: int = LARGE, small: int = SMALL, turns: int = 2) -> Section:
-    SCRATCH.mkdir(exist_ok=True)
     found: JsonObject = {}
     shapes = {
         "tenth": ([("large.bin", large // 10)], 1),
         "large": ([("large.bin", large)], 1),
         "small": ([(f"{n % 100:02}/{n:05}.txt", SMALL_BYTES) for n in range(small)], 4),
     }
-    with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
+    with sail() as (remote, scratch):
         for name, (files, at_once) in shapes.items():
-            place = Path(scratch) / name
+            place = scratch / name
             root = place / "Volumes"
             make(root / "main" / "bench" / "inbox", files)
             found[name] = one(remote, place, root, at_once, turns)

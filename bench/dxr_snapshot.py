@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench.dxr_ingest import simulator
 from bench.report import Claim, Section, Table
-from bench.services import SCRATCH, Failed, Worker, sail
+from bench.services import Failed, Worker, sail
 
 JsonObject = dict[str, Any]
 ROWS = 1_000_000
@@ -22,24 +21,21 @@ PATIENCE = 5.0
 
 
 def measure(rows: int = ROWS, turns: int = 3) -> Section:
-    SCRATCH.mkdir(exist_ok=True)
     found: dict[str, JsonObject] = {}
-    with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
-        place = Path(scratch)
-        with simulator(place / "dxr", fleet=rows) as variables:
-            for turn in range(turns):
-                for name in ("parse", "snapshot"):
-                    schema = f"s{os.getpid()}_{turn}"
-                    result = ask(name, remote, place, variables, schema=schema)
-                    print(f"   {name}: {result['took']:.1f} s, {result['peak_mb']:.0f} MB", flush=True)
-                    best = found.get(name)
-                    if best is None or result["took"] < best["took"]:
-                        found[name] = {
-                            **result,
-                            "peak_mb": max(result["peak_mb"], best["peak_mb"] if best else 0),
-                        }
-            cut_off = PATIENCE * found["snapshot"]["took"]
-            older = ask("older", remote, place, variables, schema=f"o{os.getpid()}", cut_off=cut_off)
+    with sail() as (remote, place), simulator(place / "dxr", fleet=rows) as variables:
+        for turn in range(turns):
+            for name in ("parse", "snapshot"):
+                schema = f"s{os.getpid()}_{turn}"
+                result = ask(name, remote, place, variables, schema=schema)
+                print(f"   {name}: {result['took']:.1f} s, {result['peak_mb']:.0f} MB", flush=True)
+                best = found.get(name)
+                if best is None or result["took"] < best["took"]:
+                    found[name] = {
+                        **result,
+                        "peak_mb": max(result["peak_mb"], best["peak_mb"] if best else 0),
+                    }
+        cut_off = PATIENCE * found["snapshot"]["took"]
+        older = ask("older", remote, place, variables, schema=f"o{os.getpid()}", cut_off=cut_off)
     return judged(found, older, rows)
 
 

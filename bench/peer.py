@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import venv
 from importlib import metadata as distributions
 from pathlib import Path
@@ -60,14 +59,13 @@ def measure(sizes: tuple[int, ...] = SIZES, runs: int = 5) -> Section:
     rows: list[list[str]] = []
     figures: JsonObject = {}
     claims: list[Claim] = []
-    SCRATCH.mkdir(exist_ok=True)
-    with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
+    with sail() as (remote, scratch):
         for size in sizes:
-            before = ours_passes(Path(scratch) / f"before{size}", remote, size, runs)
+            before = ours_passes(scratch / f"before{size}", remote, size, runs)
             ours = {name: _median(taken) for name, taken in before.items()}
-            peers = peer_passes(Path(scratch) / f"peer{size}", remote, size, python, ours)
+            peers = peer_passes(scratch / f"peer{size}", remote, size, python, ours)
             # The peer takes long, and others may have come to the machine meanwhile: ours counts from both ends.
-            after = ours_passes(Path(scratch) / f"after{size}", remote, size, runs)
+            after = ours_passes(scratch / f"after{size}", remote, size, runs)
             ours = {name: _median([*taken, *after[name]]) for name, taken in before.items()}
             figures[str(size)] = {"ours": ours, "peer": peers}
             rows += _rows(size, ours, peers)

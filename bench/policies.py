@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report import Claim, Section, Table
-from bench.services import SCRATCH, sail
+from bench.services import spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 ROWS = 1_000_000
 #: One in so many files has a copy.
@@ -20,20 +21,11 @@ LIMIT = 30.0
 
 
 def measure(rows: int = ROWS) -> Section:
-    from pyspark.sql import SparkSession
-
-    os.environ.setdefault("SPARK_HOME", str(SCRATCH))
-    SCRATCH.mkdir(exist_ok=True)
-    with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
-        builder = SparkSession.builder.remote(remote).config("spark.sql.sources.default", "delta")
-        spark = builder.config("spark.sql.session.timeZone", "UTC").create()
-        try:
-            return _judged(_runs(spark, Path(scratch), rows), rows)
-        finally:
-            spark.stop()
+    with spark() as (session, folder):
+        return _judged(_runs(session, folder, rows), rows)
 
 
-def _runs(spark: Any, folder: Path, rows: int) -> dict[str, tuple[float, Any]]:
+def _runs(session: SparkSession, folder: Path, rows: int) -> dict[str, tuple[float, Any]]:
     """Seconds and outcome of each thing that is measured, by its name."""
     from lakeflow_job_meta.adapters.spark_tables import SparkTables
     from lakeflow_job_meta.names import TableName
@@ -41,12 +33,12 @@ def _runs(spark: Any, folder: Path, rows: int) -> dict[str, tuple[float, Any]]:
     from lakeflow_job_meta.policies.inputs import prepare
     from lakeflow_job_meta.policies.run import Places, evaluate, record
 
-    spark.sql(f"CREATE SCHEMA main.bench LOCATION '{folder}/main/bench'").collect()
+    session.sql(f"CREATE SCHEMA main.bench LOCATION '{folder}/main/bench'").collect()
     table = TableName("main", "bench", "dxr_snapshot")
     write(folder / "main" / "bench" / table.table, rows, EVERY)
     where = folder / "main" / "bench" / table.table
-    spark.sql(f"CREATE TABLE {table.quoted} USING delta LOCATION '{where}'").collect()
-    tables = SparkTables(spark)
+    session.sql(f"CREATE TABLE {table.quoted} USING delta LOCATION '{where}'").collect()
+    tables = SparkTables(session)
     places = Places.beside(table)
     places.ensure(tables)
     inputs = prepare(tables, table)

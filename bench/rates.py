@@ -6,7 +6,6 @@ Limits (Databricks' documentation and third parties, 2025): 20 creates a second,
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from bench import metadata
 from bench.report import Claim, Section, Table
-from bench.services import SCRATCH, Worker, called, sail, stub
+from bench.services import Worker, called, sail, stub
 from lakeflow_job_meta.local.connection import Connection
 
 JsonObject = dict[str, Any]
@@ -40,9 +39,7 @@ TASKS = 1_000
 def measure(jobs: int = 1_000) -> Section:
     rows: list[list[str]] = []
     figures: JsonObject = {}
-    SCRATCH.mkdir(exist_ok=True)
-    with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
-        place = Path(scratch)
+    with sail() as (remote, place):
         for name, rules in (
             ("no limit", []),
             (f"{LATENCY_MS} ms a call", [LATENCY]),

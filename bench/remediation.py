@@ -6,15 +6,17 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report import Claim, Section, Table
-from bench.services import SCRATCH, sail
+from bench.services import spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 FILES = 1_000
 #: Bytes of a file, as an office document may have.
@@ -25,20 +27,11 @@ VOLUME, TARGET = "/Volumes/main/bench/share", "/Volumes/main/bench/archive"
 
 
 def measure(files: int = FILES) -> Section:
-    from pyspark.sql import SparkSession
-
-    os.environ.setdefault("SPARK_HOME", str(SCRATCH))
-    SCRATCH.mkdir(exist_ok=True)
-    with sail() as remote, tempfile.TemporaryDirectory(dir=SCRATCH) as scratch:
-        builder = SparkSession.builder.remote(remote).config("spark.sql.sources.default", "delta")
-        spark = builder.config("spark.sql.session.timeZone", "UTC").create()
-        try:
-            return _judged(_runs(spark, Path(scratch), files), files)
-        finally:
-            spark.stop()
+    with spark() as (session, folder):
+        return _judged(_runs(session, folder, files), files)
 
 
-def _runs(spark: Any, folder: Path, files: int) -> dict[str, float]:
+def _runs(session: SparkSession, folder: Path, files: int) -> dict[str, float]:
     """Seconds of each thing that is measured, by its name."""
     from lakeflow_job_meta.adapters.fuse_volumes import FuseVolumes
     from lakeflow_job_meta.adapters.spark_tables import SparkTables
@@ -49,8 +42,8 @@ def _runs(spark: Any, folder: Path, files: int) -> dict[str, float]:
     from lakeflow_job_meta.policies.undo import undo
     from lakeflow_job_meta.ports import Column, TableDefinition
 
-    spark.sql(f"CREATE SCHEMA main.bench LOCATION '{folder}/main/bench'").collect()
-    tables, root = SparkTables(spark), folder / "Volumes"
+    session.sql(f"CREATE SCHEMA main.bench LOCATION '{folder}/main/bench'").collect()
+    tables, root = SparkTables(session), folder / "Volumes"
     checked = TableDefinition(TableName("main", "bench", "files"), (Column("path", "STRING"),))
     violations = policy_tables.violations(TableName("main", "bench", policy_tables.VIOLATIONS))
     tables.create_table(checked)
@@ -72,7 +65,7 @@ def _runs(spark: Any, folder: Path, files: int) -> dict[str, float]:
             for name, sha256 in hashes.items()
         ],
     )
-    session = RemediationSession(tables, FuseVolumes(root), lambda: datetime.now(timezone.utc))
+    moved = RemediationSession(tables, FuseVolumes(root), lambda: datetime.now(timezone.utc))
     given = {"policy": "bench", "table": str(checked.name), "action": "archive", "keeper": "none"}
     rules = Rules.of({**given, "target": TARGET})
     found: dict[str, float] = {}
@@ -84,10 +77,10 @@ def _runs(spark: Any, folder: Path, files: int) -> dict[str, float]:
         print(f"   {name}: {found[name]:.1f} s", flush=True)
         return outcome
 
-    timed("plan", lambda: remediate(session, rules))
-    done = timed("execute", lambda: remediate(session, rules, execute=True))
+    timed("plan", lambda: remediate(moved, rules))
+    done = timed("execute", lambda: remediate(moved, rules, execute=True))
     assert done["done"] == files, done
-    undone = timed("undo", lambda: undo(session, done["run"]))
+    undone = timed("undo", lambda: undo(moved, done["run"]))
     assert undone["done"] == files, undone
     timed("move", lambda: _move(share, folder / "moved"))
     timed("copy", lambda: _copy(folder / "moved", folder / "copied"))

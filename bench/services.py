@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.local import process
 from lakeflow_job_meta.local.connection import Connection
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 JsonObject = dict[str, Any]
 HERE = Path(__file__).parent
@@ -23,17 +28,36 @@ SCRATCH = ROOT / ".bench"
 
 
 @contextmanager
-def sail() -> Iterator[str]:
-    """A plain Sail server; its remote."""
+def sail() -> Iterator[tuple[str, Path]]:
+    """A plain Sail server: its remote, and a scratch folder that goes with it."""
+    SCRATCH.mkdir(exist_ok=True)
     command = [sys.executable, str(HERE / "sail.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+    with (
+        tempfile.TemporaryDirectory(dir=SCRATCH) as scratch,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server,
+    ):
         assert server.stdin is not None
         assert server.stdout is not None
         try:
-            yield f"sc://127.0.0.1:{int(server.stdout.readline())}"
+            yield f"sc://127.0.0.1:{int(server.stdout.readline())}", Path(scratch)
         finally:
             server.stdin.close()
             server.terminate()
+
+
+@contextmanager
+def spark() -> Iterator[tuple[SparkSession, Path]]:
+    """A session on a plain Sail server whose tables are Delta in UTC, and a scratch folder."""
+    os.environ.setdefault("SPARK_HOME", str(SCRATCH))  # pyspark looks for it when it is imported
+    from pyspark.sql import SparkSession
+
+    with sail() as (remote, scratch):
+        builder = SparkSession.builder.remote(remote).config("spark.sql.sources.default", "delta")
+        session = builder.config("spark.sql.session.timeZone", "UTC").create()
+        try:
+            yield session, scratch
+        finally:
+            session.stop()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import posixpath
 import shutil
@@ -13,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from lakeflow_job_meta.errors import VolumeError
-from lakeflow_job_meta.ports import FileInfo, FileState, Volumes
+from lakeflow_job_meta.ports import FileInfo, FileState, HashedStream, Readable, Volumes, file_sha256
 
 if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
@@ -136,7 +135,7 @@ class FilesVolumes:
             except NotFound:
                 return
 
-    def upload(self, path: str, source: BinaryIO) -> None:
+    def upload(self, path: str, source: Readable) -> None:
         if self._is_local(path):
             self._elsewhere(path).upload(path, source)
             return
@@ -147,17 +146,15 @@ class FilesVolumes:
             with _edge("write", path):
                 self._files.upload(path, copy, overwrite=True)
 
-    def create(self, path: str, source: BinaryIO, sha256: str, *, durable: bool = True) -> bool:
+    def create(self, path: str, source: Readable, sha256: str, *, durable: bool = True) -> bool:
         if self._is_local(path):
             return self._elsewhere(path).create(path, source, sha256, durable=durable)
         from databricks.sdk.errors import AlreadyExists, ResourceConflict
 
-        found = hashlib.sha256()
         with tempfile.TemporaryFile() as copy:
-            while block := source.read(_BLOCK):
-                found.update(block)
-                copy.write(block)
-            if found.hexdigest() != sha256:
+            stream = HashedStream(source)
+            shutil.copyfileobj(stream, copy, _BLOCK)
+            if stream.sha256 != sha256:
                 raise VolumeError(f"cannot write {path}: the bytes are not the wanted ones")
             copy.seek(0)
             with _edge("write", path):
@@ -165,7 +162,7 @@ class FilesVolumes:
                     self._files.upload(path, copy, overwrite=False)
                 except (AlreadyExists, ResourceConflict):
                     return False
-        if _sha256(self, path) != sha256:
+        if file_sha256(self, path) != sha256:
             self.delete(path)
             raise VolumeError(f"cannot write {path}: the bytes read back are not the wanted ones")
         return True
@@ -293,14 +290,6 @@ class FilesVolumes:
             if entry.name == name and not entry.is_directory:
                 return _info(path, entry)
         return None
-
-
-def _sha256(volumes: FilesVolumes, path: str) -> str:
-    found = hashlib.sha256()
-    with volumes.open(path) as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _is_no_folder(error: VolumeError) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lakeflow_job_meta.errors import VolumeError
-from lakeflow_job_meta.ports import FileInfo, FileState
+from lakeflow_job_meta.ports import FileInfo, FileState, Readable, sha256_of
 
 _MOUNT = "/Volumes"
 _BLOCK = 1024 * 1024
@@ -106,7 +105,7 @@ class FuseVolumes:
             finally:
                 partial.unlink(missing_ok=True)
 
-    def upload(self, path: str, source: BinaryIO) -> None:
+    def upload(self, path: str, source: Readable) -> None:
         with _edge("write", path):
             there = self._local(path)
             there.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +124,7 @@ class FuseVolumes:
         finally:
             partial.unlink(missing_ok=True)
 
-    def create(self, path: str, source: BinaryIO, sha256: str, *, durable: bool = True) -> bool:
+    def create(self, path: str, source: Readable, sha256: str, *, durable: bool = True) -> bool:
         with _edge("write", path):
             there = self._local(path)
             if os.path.lexists(there):
@@ -143,8 +142,9 @@ class FuseVolumes:
                     if durable:
                         os.fsync(target.fileno())
             with _edge("write", path):
-                if _sha256(partial) != sha256:
-                    raise VolumeError(f"cannot write {path}: the bytes read back are not the wanted ones")
+                with partial.open("rb", buffering=0) as written:
+                    if sha256_of(written) != sha256:
+                        raise VolumeError(f"cannot write {path}: the bytes read back are not the wanted ones")
                 if not _publish(partial, there):
                     return False
                 if durable:
@@ -316,14 +316,6 @@ def _info(path: str, status: os.stat_result) -> FileInfo:
 
 def _is_mounted(path: str) -> bool:
     return path == _MOUNT or path.startswith(_MOUNT + "/")
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _publish(partial: Path, there: Path) -> bool:

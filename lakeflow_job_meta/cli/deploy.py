@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lakeflow_job_meta.cli import display, errors
-from lakeflow_job_meta.cli.options import Command, Given, connection
+from lakeflow_job_meta.cli.options import Command, Given, check_interval_option, connection
 from lakeflow_job_meta.cli.session import session
 from lakeflow_job_meta.errors import UsageError
 
@@ -47,14 +47,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Wheel of this package to upload; without it and --package: this very installation's code.",
 )
-@click.option(
-    "--check-interval-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="From one look to the next, when continuous.",
-)
+@check_interval_option("From one look to the next, when continuous.")
 @click.option(
     "--cron", default="", metavar="QUARTZ", help="When to look by the clock: scheduled, and behind triggers."
 )

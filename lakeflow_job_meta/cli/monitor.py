@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from lakeflow_job_meta.cli import display
-from lakeflow_job_meta.cli.options import Command, Given, connection
+from lakeflow_job_meta.cli.options import Command, Given, check_interval_option, connection
 from lakeflow_job_meta.cli.session import session
 
 
@@ -18,14 +18,7 @@ from lakeflow_job_meta.cli.session import session
     metavar="PATH",
     help="Folder of YAML files to watch, usually below /Volumes.",
 )
-@click.option(
-    "--check-interval-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="From one look to the next.",
-)
+@check_interval_option("From one look to the next.")
 @click.option(
     "--max-iterations", type=click.IntRange(min=1), metavar="N", help="Stop after so many; else never."
 )

@@ -78,6 +78,25 @@ def pairs(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
     return found
 
 
+def param_option(text: str) -> Callable[[F], F]:
+    """`--param NAME=VALUE`, any number of them, as the dict `parameters`."""
+    return click.option(
+        "--param", "parameters", multiple=True, callback=pairs, metavar="NAME=VALUE", help=text
+    )
+
+
+def check_interval_option(text: str) -> Callable[[F], F]:
+    """`--check-interval-seconds`, of the monitor that runs here or is deployed."""
+    return click.option(
+        "--check-interval-seconds",
+        type=click.FloatRange(min=0, min_open=True),
+        default=60.0,
+        show_default=True,
+        metavar="SECONDS",
+        help=text,
+    )
+
+
 def _table(ctx: click.Context, param: click.Parameter, value: str | None) -> TableName | None:
     return TableName.parse(value) if value else None
 

@@ -13,7 +13,7 @@ from lakeflow_job_meta.cli.errors import report
 from lakeflow_job_meta.cli.options import (
     format_option,
     local_option,
-    pairs,
+    param_option,
     profile_option,
     warehouse_option,
 )
@@ -231,14 +231,7 @@ def _show_found(about: JsonObject) -> None:
 @table_option(
     "--metadata-table", "The metadata table of dxr_collect, where it is not in the schema of --table."
 )
-@click.option(
-    "--param",
-    "parameters",
-    multiple=True,
-    callback=pairs,
-    metavar="NAME=VALUE",
-    help="A value of a named parameter, for every policy that has it; may be repeated.",
-)
+@param_option("A value of a named parameter, for every policy that has it; may be repeated.")
 @table_option("--results-table", "Default: policy_results in the schema of --table.")
 @table_option("--violations-table", "Default: policy_violations in the schema of --table.")
 @click.option("--export", "export_path", metavar="PATH", help="Folder below /Volumes for CSV and JSON.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lakeflow_job_meta.cli import display
-from lakeflow_job_meta.cli.options import Command, Given, connection, pairs
+from lakeflow_job_meta.cli.options import Command, Given, connection, param_option
 from lakeflow_job_meta.cli.session import Session, session
 from lakeflow_job_meta.errors import WorkspaceError
 
@@ -26,14 +26,7 @@ FAILURES = ("FAILED", "TIMEDOUT", "INTERNAL_ERROR", "CANCELED", "MAXIMUM_CONCURR
 
 @click.command(cls=Command)
 @click.argument("module")
-@click.option(
-    "--param",
-    "parameters",
-    multiple=True,
-    callback=pairs,
-    metavar="NAME=VALUE",
-    help="A job parameter; may be repeated.",
-)
+@param_option("A job parameter; may be repeated.")
 @click.option("--wait/--no-wait", default=True, help="Follow the run to its end.  [default: wait]")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop following after so long."

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lakeflow_job_meta.datasets.model import Dataset
-from lakeflow_job_meta.datasets.parquet_files import sha256_of
 from lakeflow_job_meta.datasets.paths import check_path
 from lakeflow_job_meta.errors import DatasetError, VolumeError
 from lakeflow_job_meta.names import TableName
-from lakeflow_job_meta.ports import Catalog, Volumes
+from lakeflow_job_meta.ports import Catalog, Volumes, sha256_of
 
 _MOUNT = "/Volumes/"
 _BLOCK = 1024 * 1024
@@ -88,7 +87,8 @@ class Landing:
         part = kept.with_suffix(".part")
         with self._volumes.open(path) as source, part.open("wb") as target:
             shutil.copyfileobj(source, target, _BLOCK)
-        found = sha256_of(part)
+        with part.open("rb") as landed:
+            found = sha256_of(landed)
         if found != dataset.sha256:
             part.unlink()
             raise DatasetError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from lakeflow_job_meta.datasets.columns import check_names, type_name
 from lakeflow_job_meta.datasets.json_values import json_value
 from lakeflow_job_meta.errors import DatasetError
+from lakeflow_job_meta.ports import sha256_of
 
 _BLOCK = 1024 * 1024
 #: Rows that are kept as a preview.
@@ -64,7 +64,9 @@ def describe(path: Path, shown: str) -> Described:
         schema = tuple({"name": field.name, "dtype": type_name(field.type)} for field in file.schema_arrow)
         first = next(file.iter_batches(batch_size=SAMPLE), None)
     sample = tuple(json_value(row) for row in first.to_pylist()) if first is not None else ()
-    return Described(rows, path.stat().st_size, sha256_of(path), schema, sample[:SAMPLE])
+    with path.open("rb") as file:
+        sha256 = sha256_of(file)
+    return Described(rows, path.stat().st_size, sha256, schema, sample[:SAMPLE])
 
 
 def take_parquet(source: Path, target: Path, *, shown: str) -> int:
@@ -104,15 +106,6 @@ def _storable(schema: Any) -> Any:
             for field in schema
         ]
     )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _line(error: Exception) -> str:

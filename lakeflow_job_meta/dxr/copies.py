@@ -6,7 +6,6 @@ nothing that the next one does not know of; its place follows from the file, so 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import posixpath
@@ -14,18 +13,25 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any
 
 from lakeflow_job_meta.control.commit import commit
 from lakeflow_job_meta.dxr import tables as definitions
 from lakeflow_job_meta.errors import TableNotFound, VolumeError
-from lakeflow_job_meta.names import TableName
-from lakeflow_job_meta.ports import Column, TableDefinition, Tables, Volumes
+from lakeflow_job_meta.names import TableName, digest
+from lakeflow_job_meta.ports import (
+    Column,
+    HashedStream,
+    Readable,
+    TableDefinition,
+    Tables,
+    Volumes,
+    file_sha256,
+)
 
 JsonObject = dict[str, Any]
 PLANNED, COPIED, REMOVED, FAILED = "PLANNED", "COPIED", "REMOVED", "FAILED"
 COPY, REDACTED = "copy", "redacted"
-_BLOCK = 1024 * 1024
 #: What a write that died leaves behind, see the volumes' adapters.
 _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
@@ -182,30 +188,20 @@ def place_in(volume_path: str, relative_path: str, *, apart: str = "") -> str:
     return path
 
 
-class _Hashing(io.RawIOBase):
-    """A stream that hashes what is read of it, and refuses to end when the hash is not the wanted one."""
+class _Classified(HashedStream):
+    """A source that refuses to end when it is not what was classified."""
 
-    def __init__(self, source: BinaryIO, wanted: str, path: str) -> None:
-        self._source = source
-        self._wanted = wanted
-        self._path = path
-        self._hash = hashlib.sha256()
-        self.bytes = 0
+    def __init__(self, source: Readable, copy: Copy) -> None:
+        super().__init__(source)
+        self._copy = copy
 
     def read(self, size: int = -1, /) -> bytes:
-        block = self._source.read(size if size >= 0 else _BLOCK)
-        if block:
-            self._hash.update(block)
-            self.bytes += len(block)
-        elif self._wanted and self._hash.hexdigest() != self._wanted:
+        block = super().read(size)
+        if self.ended and self._copy.source_sha256 not in {"", self.sha256}:
             raise SourceChanged(
-                f"{self._path} is not what was classified: it changed since; ingest and collect again"
+                f"{self._copy.file_path} is not what was classified: it changed since; ingest and collect again"
             )
         return block
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
 
 
 def make(volumes: Volumes, copy: Copy) -> tuple[str, int]:
@@ -218,8 +214,8 @@ def make(volumes: Volumes, copy: Copy) -> tuple[str, int]:
         VolumeError: the file cannot be read, the copy not written, or the copy is not what was written.
     """
     with volumes.open(copy.file_path) as source:
-        stream = _Hashing(source, copy.source_sha256, copy.file_path)
-        volumes.upload(copy.target_path, stream)  # type: ignore[arg-type]  # all that upload does is read
+        stream = _Classified(source, copy)
+        volumes.upload(copy.target_path, stream)
     return _checked(volumes, copy.target_path, stream.sha256), stream.bytes
 
 
@@ -227,15 +223,11 @@ def make_text(volumes: Volumes, copy: Copy, text: str) -> tuple[str, int]:
     """As `make`, for a text."""
     data = text.encode("utf-8", "replace")
     volumes.upload(copy.target_path, io.BytesIO(data))
-    return _checked(volumes, copy.target_path, hashlib.sha256(data).hexdigest()), len(data)
+    return _checked(volumes, copy.target_path, digest(data)), len(data)
 
 
 def _checked(volumes: Volumes, path: str, wanted: str) -> str:
-    found = hashlib.sha256()
-    with volumes.open(path) as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    if found.hexdigest() != wanted:
+    if file_sha256(volumes, path) != wanted:
         volumes.delete(path)
         raise VolumeError(f"{path} was not written as it was read: the copy is removed; run again")
     return wanted

@@ -7,7 +7,6 @@ before the next submit of the same slot.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -27,7 +26,6 @@ from lakeflow_job_meta.dxr.ledger import (
     submitted_rows,
     to_time,
 )
-from lakeflow_job_meta.dxr.multipart import BLOCK
 from lakeflow_job_meta.dxr.recovery import heal, settle_unclear
 from lakeflow_job_meta.dxr.selection import Selection, judge
 from lakeflow_job_meta.dxr.session import DxrSession
@@ -35,7 +33,7 @@ from lakeflow_job_meta.dxr.submission import Outcome, Sender, make_job
 from lakeflow_job_meta.dxr.summary import Summary
 from lakeflow_job_meta.errors import DxrError, DxrUnavailable, UsageError, VolumeError
 from lakeflow_job_meta.names import TableName
-from lakeflow_job_meta.ports import FileInfo
+from lakeflow_job_meta.ports import FileInfo, file_sha256
 
 JsonObject = dict[str, Any]
 #: Checkpoint rows of one commit.
@@ -197,7 +195,7 @@ class _Ingest:
     def _compared(self, info: FileInfo, checkpoint: Checkpoint, in_flight: bool) -> Any:
         """A file of another time and the same size: its hash decides."""
         try:
-            checksum = self._hash(info.path)
+            checksum = file_sha256(self.session.volumes, info.path)
         except VolumeError as error:
             self._skip(info, str(error), checkpoint)
             return "skipped"
@@ -216,13 +214,6 @@ class _Ingest:
         return judge(
             same, checkpoint, in_flight=in_flight, max_attempts=self.session.settings["max_attempts"]
         )
-
-    def _hash(self, path: str) -> str:
-        digest = hashlib.sha256()
-        with self.session.volumes.open(path) as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-        return digest.hexdigest()
 
     def _cannot(self, info: FileInfo) -> str:
         """Why a file cannot be sent; empty when it can."""

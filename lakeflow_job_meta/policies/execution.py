@@ -221,10 +221,9 @@ def each(work: Callable[[T], R], items: Sequence[T], lock: RemediationLock, work
                 for future in done:
                     future.result()
                 lock.hold()
-        except BaseException:
+        finally:
             for future in futures:
-                future.cancel()
-            raise
+                future.cancel()  # those that ended are not touched by it
         return [future.result() for future in futures]
 
 

@@ -5,51 +5,21 @@ Nothing here overwrites, and nothing removes a file whose bytes were not just se
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass, field
-from typing import BinaryIO, cast
 
 from lakeflow_job_meta.errors import VolumeError
+from lakeflow_job_meta.names import digest
 from lakeflow_job_meta.policies.plan import Item
 from lakeflow_job_meta.policies.remediation_settings import MOVE, STUB_MESSAGE
-from lakeflow_job_meta.ports import FileState, Volumes
+from lakeflow_job_meta.ports import FileState, HashedStream, Volumes, file_sha256
 
-_BLOCK = 1024 * 1024
 #: A stub is a short text; what is longer is none.
 _STUB_LIMIT = 64 * 1024
 
 
 class Stays(Exception):
     """No error of the program: the file is not what was planned, and stays as it is."""
-
-
-class _Hashing(io.RawIOBase):
-    """A stream that hashes what is read of it."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._hash = hashlib.sha256()
-        self.ended = False
-
-    def read(self, size: int = -1, /) -> bytes:
-        block = self._source.read(size if size >= 0 else _BLOCK)
-        self._hash.update(block)
-        self.ended = not block
-        return block
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-
-def sha256_of(volumes: Volumes, path: str) -> str:
-    """SHA-256 of the file's bytes, in hex. Raises VolumeError."""
-    found = hashlib.sha256()
-    with volumes.open(path) as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def copy(volumes: Volumes, source: str, target: str, sha256: str) -> bool:
@@ -69,16 +39,16 @@ def copy(volumes: Volumes, source: str, target: str, sha256: str) -> bool:
         volumes.delete_unchanged(there)
         if _create(volumes, source, target, sha256):
             return True
-    if sha256_of(volumes, target) != sha256:
+    if file_sha256(volumes, target) != sha256:
         raise VolumeError(f"{target} is there already, with another content: it is not overwritten")
     return False
 
 
 def _create(volumes: Volumes, source: str, target: str, sha256: str) -> bool:
     with volumes.open(source) as file:
-        stream = _Hashing(file)
+        stream = HashedStream(file)
         try:
-            return volumes.create(target, cast("BinaryIO", stream), sha256)
+            return volumes.create(target, stream, sha256)
         except VolumeError:
             if stream.ended and stream.sha256 != sha256:
                 raise Stays("its content changed since it was scanned") from None
@@ -123,7 +93,7 @@ class Handling:
             if not is_read and item.action == MOVE and not again:
                 raise VolumeError(f"{item.target} is there already: it is not overwritten; plan anew")
             self._see(item.target, item.sha256, checked=True)
-        if not is_read and sha256_of(self.volumes, item.path) != item.sha256:
+        if not is_read and file_sha256(self.volumes, item.path) != item.sha256:
             raise Stays("its content changed since it was scanned")
         if self.volumes.inspect(item.path, item.root) != file:
             raise Stays("it changed while it was read")
@@ -142,7 +112,7 @@ class Handling:
         there = self.volumes.inspect(item.path, item.root)
         if file is None or (there is not None and not there.exact):
             # Seen by a process that died, or on a platform whose times are too coarse to tell.
-            if there is not None and sha256_of(self.volumes, item.path) != item.sha256:
+            if there is not None and file_sha256(self.volumes, item.path) != item.sha256:
                 raise Stays("it changed since it was copied")
             file = there
         self.check_target(item)
@@ -177,7 +147,7 @@ class Handling:
 
     def _see(self, path: str, sha256: str, *, checked: bool = False) -> FileState | None:
         before = self.volumes.inspect(path)
-        if before is None or not (checked or sha256_of(self.volumes, path) == sha256):
+        if before is None or not (checked or file_sha256(self.volumes, path) == sha256):
             return None
         if self.volumes.inspect(path) != before:
             return None
@@ -210,7 +180,7 @@ def stub_text(item: Item, run_id: str, message: str = STUB_MESSAGE) -> bytes:
 def leave_stub(volumes: Volumes, item: Item, text: bytes) -> str:
     """Leave the stub where nothing is; why there is none, empty when there is one."""
     try:
-        if volumes.create(item.stub, io.BytesIO(text), hashlib.sha256(text).hexdigest(), durable=False):
+        if volumes.create(item.stub, io.BytesIO(text), digest(text), durable=False):
             return ""
         if _is_stub(volumes, item.stub, text) is not None:
             return ""

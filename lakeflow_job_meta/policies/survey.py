@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from lakeflow_job_meta.errors import TaskError, VolumeError
-from lakeflow_job_meta.policies.files import sha256_of
 from lakeflow_job_meta.policies.plan import REFUSED, SKIPPED, Candidate, names, on_hold
 from lakeflow_job_meta.policies.remediation_settings import Rules
-from lakeflow_job_meta.ports import Tables, Volumes
+from lakeflow_job_meta.ports import Tables, Volumes, file_sha256
 
 PAGE = 2000
 _PATHS, _LABELS = ("path", "file_path"), ("label_names", "labels", "labels_json")
@@ -30,7 +29,7 @@ def _look(one: Candidate, volumes: Volumes) -> Candidate:
             return one.out(SKIPPED, "it is not there (any more)")
         if one.sha256 or not file.size:
             return replace(one, file=file)
-        sha256 = sha256_of(volumes, one.path)
+        sha256 = file_sha256(volumes, one.path)
         if volumes.inspect(one.path, one.root) != file:
             return one.out(SKIPPED, "it is being written")
         return replace(one, file=file, sha256=sha256)

@@ -13,7 +13,7 @@ from typing import Any
 
 from lakeflow_job_meta.errors import UsageError, VolumeError
 from lakeflow_job_meta.policies.execution import BATCH, Step, batches, each, sweep
-from lakeflow_job_meta.policies.files import Stays, copy, remove_stub, sha256_of, stub_text
+from lakeflow_job_meta.policies.files import Stays, copy, remove_stub, stub_text
 from lakeflow_job_meta.policies.plan import Item, run_folder
 from lakeflow_job_meta.policies.remediate import SHOWN, RemediationSession, schema_of
 from lakeflow_job_meta.policies.remediation_lock import RemediationLock
@@ -30,6 +30,7 @@ from lakeflow_job_meta.policies.remediation_records import (
     RemediationRecords,
     RunRecord,
 )
+from lakeflow_job_meta.ports import file_sha256
 
 JsonObject = dict[str, Any]
 
@@ -139,7 +140,7 @@ class _Undo:
             # On a mounted volume, which has no hard links, an empty file takes the name first; who did so died.
             volumes.delete_unchanged(there)
             there = None
-        if there is not None and (there.size != item.size or sha256_of(volumes, item.path) != item.sha256):
+        if there is not None and (there.size != item.size or file_sha256(volumes, item.path) != item.sha256):
             if not entry.removed and entry.reason:
                 return "it was changed before it could be removed, and is left as it is"
             raise Stays(f"another file is at {item.path} now; the one that was there is {self._where(item)}")
@@ -161,7 +162,7 @@ class _Undo:
         for path in (item.target, item.keeper):
             if path:
                 file = volumes.inspect(path)
-                if file is not None and file.size == item.size and sha256_of(volumes, path) == item.sha256:
+                if file is not None and file.size == item.size and file_sha256(volumes, path) == item.sha256:
                     return path
         if not item.target and not item.keeper:
             raise VolumeError(f"{item.path} was deleted for good: no copy was kept")
@@ -194,7 +195,7 @@ class _Undo:
         volumes = self.session.volumes
         try:
             file = volumes.inspect(item.target)
-            if file is not None and sha256_of(volumes, item.target) == item.sha256:
+            if file is not None and file_sha256(volumes, item.target) == item.sha256:
                 volumes.delete_unchanged(file)
         except VolumeError as error:
             self.notes.append({"path": item.target, "note": str(error)})

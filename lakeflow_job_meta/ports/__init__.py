@@ -7,6 +7,7 @@ package (`errors`). No I/O here, and nothing that decides anything.
 from __future__ import annotations
 
 from lakeflow_job_meta.ports.catalog import Catalog
+from lakeflow_job_meta.ports.content import HashedStream, Readable, file_sha256, sha256_of
 from lakeflow_job_meta.ports.platform import Caller, Platform, Securable, SecurableKind
 from lakeflow_job_meta.ports.secrets import Secrets
 from lakeflow_job_meta.ports.tables import Column, TableDefinition, Tables
@@ -32,12 +33,14 @@ __all__ = [
     "Column",
     "FileInfo",
     "FileState",
+    "HashedStream",
     "Jobs",
     "JsonObject",
     "ObjectKind",
     "Permissions",
     "Platform",
     "Queries",
+    "Readable",
     "RemoteJob",
     "RemoteQuery",
     "Run",
@@ -49,4 +52,6 @@ __all__ = [
     "TaskRun",
     "Volumes",
     "Workspace",
+    "file_sha256",
+    "sha256_of",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from lakeflow_job_meta.errors import VolumeError
+from lakeflow_job_meta.ports.content import Readable
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,7 +95,7 @@ class Volumes(Protocol):
         """Create or replace the file, its folders included. Raises VolumeError."""
         ...
 
-    def upload(self, path: str, source: BinaryIO) -> None:
+    def upload(self, path: str, source: Readable) -> None:
         """Create or replace the file from a stream, its folders included; memory does not grow with the file.
 
         Readers see the old bytes or the new ones, never a part. Raises VolumeError; what reading `source`
@@ -102,7 +103,7 @@ class Volumes(Protocol):
         """
         ...
 
-    def create(self, path: str, source: BinaryIO, sha256: str, *, durable: bool = True) -> bool:
+    def create(self, path: str, source: Readable, sha256: str, *, durable: bool = True) -> bool:
         """Create the file from a stream, its folders included; False when something is there, which stays as it is.
 
         The file appears only when what was written, read back, has this SHA-256 (hex).

@@ -6,6 +6,7 @@ The webhook's URL is a secret: it comes from one, or from the environment, and i
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -62,7 +63,7 @@ def run(context: TaskContext, post: Callable[[str, JsonObject], None] | None = N
     kind = settings.get("webhook_format") or "auto"
     body = teams(title, text, links) if _is_teams(kind, url) else slack(text, links)
     try:
-        (post or _post)(url, body)
+        (post or deliver)(url, body)
     except TaskError as error:
         if settings.get("required"):
             raise
@@ -206,14 +207,16 @@ def _first_line(text: str) -> str:
     return line if len(line) <= 300 else line[:297] + "..."
 
 
-def _post(url: str, body: JsonObject) -> None:
-    """Send the message. Raises TaskError without the URL."""
-    import time
+class _Passing(TaskError):
+    """A failure that may pass."""
 
+
+def deliver(url: str, body: JsonObject, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Send the message, again when that may help; `sleep` waits for seconds. Raises TaskError without the URL."""
     import httpx
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_incrementing
 
-    why = ""
-    for attempt in range(ATTEMPTS):
+    def once() -> None:
         try:
             answer = httpx.post(
                 url,
@@ -223,13 +226,22 @@ def _post(url: str, body: JsonObject) -> None:
                 follow_redirects=False,
             )
         except httpx.HTTPError as error:
-            why = f"no answer ({type(error).__name__})"
-        else:
-            if answer.status_code < 300:
-                return
-            why = f"it answered {answer.status_code}"
-            if answer.status_code not in {408, 429} and answer.status_code < 500:
-                break
-        if attempt + 1 < ATTEMPTS:
-            time.sleep(1.0 + attempt)
-    raise TaskError(f"the webhook does not take the message: {why}; check its secret") from None
+            raise _Passing(f"no answer ({type(error).__name__})") from None
+        status = answer.status_code
+        if status in {408, 429} or status >= 500:
+            raise _Passing(f"it answered {status}")
+        if status >= 300:
+            raise TaskError(f"it answered {status}")
+
+    again = Retrying(
+        retry=retry_if_exception_type(_Passing),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_incrementing(start=1, increment=1),
+        sleep=sleep,
+        reraise=True,
+    )
+    try:
+        again(once)
+    except TaskError as error:
+        # The cause would show the URL, which is a secret.
+        raise TaskError(f"the webhook does not take the message: {error}; check its secret") from None

@@ -112,7 +112,8 @@ class Crawlers:
             if state in TERMINAL:
                 fails = state == "FAILED"
                 break
-            began = self._store.clock()
+            # A submit has left the job in its first state already, however late this thread is.
+            began = self._store.clock() if job.state != state else job.submitted_at
             self._store.set_state(job.number, state)
             if state == CRAWL:
                 if not self._crawl(job, knobs, fails):

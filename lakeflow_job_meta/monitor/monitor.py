@@ -12,18 +12,19 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.control.control_table import ControlTable
-from lakeflow_job_meta.control.events import Events
 from lakeflow_job_meta.control.loading import overlay
-from lakeflow_job_meta.control.records import Event, FileRecord
+from lakeflow_job_meta.control.records import FileRecord
 from lakeflow_job_meta.errors import LakeflowJobMetaError, PlanError, UsageError
 from lakeflow_job_meta.metadata.rows import Row
 from lakeflow_job_meta.metadata_manager import MetadataManager
+from lakeflow_job_meta.monitor.backoff import Backoff, Part
+from lakeflow_job_meta.monitor.heartbeat import Heartbeat
+from lakeflow_job_meta.monitor.tick import Tick
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.orchestrator import JobOrchestrator
 from lakeflow_job_meta.reconcile.actions import ActionResult, ApplyResult
@@ -39,67 +40,6 @@ if TYPE_CHECKING:
 JsonObject = dict[str, Any]
 #: Longest that something that failed waits for its next try, in seconds.
 LONGEST_BACKOFF = 300.0
-
-
-@dataclass(slots=True)
-class Backoff:
-    """When something that failed is tried again: after 1, up to 2, up to 4, ... ticks, with jitter.
-
-    Counted in ticks, so that a direct `check_and_update` after a failure tries again.
-
-    Args:
-        longest: most ticks to wait.
-        jitter: a number from 0 to 1, drawn anew each time.
-    """
-
-    longest: int
-    jitter: Callable[[], float]
-    failures: int = 0
-    skip: int = 0
-
-    def failed(self) -> None:
-        """It failed (again): decides how many ticks pass before the next try."""
-        self.failures += 1
-        most = min(2 ** min(self.failures - 1, 16), self.longest)
-        self.skip = min(int(most * (0.5 + self.jitter() / 2)), most - 1)
-
-    def due(self) -> bool:
-        """Whether to try in this tick; call it once a tick."""
-        if self.skip > 0:
-            self.skip -= 1
-            return False
-        return True
-
-
-@dataclass(slots=True)
-class _Part:
-    """A part of a tick that fails and is tried again on its own."""
-
-    name: str
-    backoff: Backoff
-    error: str = ""
-
-    def failed(self, error: str) -> None:
-        self.error = error
-        self.backoff.failed()
-
-    def succeeded(self) -> None:
-        self.backoff.failures = self.backoff.skip = 0
-        self.error = ""
-
-
-@dataclass(slots=True)
-class _Tick:
-    """What one tick did."""
-
-    at: datetime
-    yaml_changes: int = 0
-    rows_loaded: int = 0
-    table_changes: int = 0
-    load: Load | None = None
-    compared: bool = False
-    jobs_updated: list[JsonObject] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 class MetadataMonitor:
@@ -163,10 +103,10 @@ class MetadataMonitor:
             sleep=lambda seconds: void(self._sleep(seconds)),
             stopped=self._stopping.is_set,
         )
-        self._files = _Part("files", self._new_backoff())
-        self._table = _Part("table", self._new_backoff())
-        self._work = _Part("jobs", self._new_backoff())
-        self._datasets = _Part("datasets", self._new_backoff())
+        self._files = Part("files", self._new_backoff())
+        self._table = Part("table", self._new_backoff())
+        self._work = Part("jobs", self._new_backoff())
+        self._datasets = Part("datasets", self._new_backoff())
         self._syncing = False
         self._made = False
         self._listed: tuple[FileInfo, ...] | None = None
@@ -175,7 +115,7 @@ class MetadataMonitor:
         self._version: int | None = None
         self._tried: int | None = None
         self._compared_at: datetime | None = None
-        self._beaten_at: datetime | None = None
+        self._heartbeat = Heartbeat(self.runtime, self.control_table)
         self._failed: dict[str, Backoff] = {}
         self._errors: dict[str, str] = {}
         self._settings = self.runtime.settings()
@@ -192,7 +132,7 @@ class MetadataMonitor:
             jobs_updated (`{"module", "job_id", "action"}` each), errors (what is wrong now, new or not),
             notes, sql_statements and api_calls of this tick, seconds.
         """
-        tick = _Tick(self.runtime.clock())
+        tick = Tick(self.runtime.clock())
         statements, calls = self.runtime.sql_statements, self.runtime.api_calls
         with self._boundary(self._files):
             self._watch_files(tick)
@@ -200,22 +140,16 @@ class MetadataMonitor:
             self._watch_table(tick)
         with self._boundary(self._datasets):
             self._watch_datasets(tick)
-        self._heartbeat(tick)
-        errors = self.errors()
-        return {
-            "timestamp": tick.at.isoformat(),
-            "changes_detected": bool(tick.yaml_changes or tick.table_changes or tick.jobs_updated),
-            "yaml_changes": tick.yaml_changes,
-            "rows_loaded": tick.rows_loaded,
-            "table_changes": tick.table_changes,
-            "compared": tick.compared,
-            "jobs_updated": tick.jobs_updated,
-            "errors": errors,
-            "notes": tick.notes,
-            "sql_statements": self.runtime.sql_statements - statements,
-            "api_calls": self.runtime.api_calls - calls,
-            "seconds": round((self.runtime.clock() - tick.at).total_seconds(), 3),
-        }
+        detail = {"version": self._version, "errors": len(self.errors()), "volume_path": self.volume_path}
+        interval = timedelta(seconds=self._settings["heartbeat_interval"])
+        note = self._heartbeat.beat(tick.at, interval, detail)
+        tick.notes += [note] if note else []
+        return tick.result(
+            self.runtime.clock(),
+            errors=self.errors(),
+            statements=self.runtime.sql_statements - statements,
+            calls=self.runtime.api_calls - calls,
+        )
 
     def run_continuous(
         self, max_iterations: int | None = None, *, on_tick: Callable[[JsonObject], None] | None = None
@@ -241,7 +175,7 @@ class MetadataMonitor:
         ticks = 0
         last: JsonObject = {}
         forever = max_iterations is None
-        self._beaten_at = None if forever else self.runtime.clock()
+        self._heartbeat.begin(None if forever else self.runtime.clock())
         with self._ended_by_signal():
             while not self._stopping.is_set():
                 last = self.check_and_update()
@@ -275,7 +209,7 @@ class MetadataMonitor:
 
     # ------------------------------------------------------------ files
 
-    def _watch_files(self, tick: _Tick) -> None:
+    def _watch_files(self, tick: Tick) -> None:
         """Load what changed in the volume; one listing when nothing did."""
         if self.volume_path is None or not self._files.backoff.due():
             return
@@ -287,7 +221,7 @@ class MetadataMonitor:
         self._take(self._manager.load([self.volume_path], hand=False), tick)
         self._listed = listed
 
-    def _take(self, load: Load, tick: _Tick) -> None:
+    def _take(self, load: Load, tick: Tick) -> None:
         tick.load = load
         tick.yaml_changes = len(load.records)
         tick.rows_loaded = load.changed
@@ -311,7 +245,7 @@ class MetadataMonitor:
 
     # ------------------------------------------------------------ table and jobs
 
-    def _watch_table(self, tick: _Tick) -> None:
+    def _watch_table(self, tick: Tick) -> None:
         """Plan and apply what moved or is due; one table version read when nothing did."""
         if not self._table.backoff.due():
             return
@@ -328,7 +262,7 @@ class MetadataMonitor:
         with self._boundary(self._work):
             self._reconcile(version, tick, rows)
 
-    def _reconcile(self, version: int, tick: _Tick, rows: Sequence[Row] | None) -> None:
+    def _reconcile(self, version: int, tick: Tick, rows: Sequence[Row] | None) -> None:
         moved = version != self._version
         compare = self._comparison_is_due(tick.at)
         due = {module for module, backoff in self._failed.items() if backoff.due()}
@@ -364,7 +298,7 @@ class MetadataMonitor:
         self._settings = plan.settings
         return self._orchestrator.apply(plan)
 
-    def _settle(self, result: ApplyResult, tick: _Tick, *, moved: bool, whole: bool) -> None:
+    def _settle(self, result: ApplyResult, tick: Tick, *, moved: bool, whole: bool) -> None:
         """Keep what came of each module: what failed is tried again, what is refused stands as an error."""
         tick.notes += result.plan.notes
         there = {outcome.action.module for outcome in result.results}
@@ -393,7 +327,7 @@ class MetadataMonitor:
 
     # ------------------------------------------------------------ datasets
 
-    def _watch_datasets(self, tick: _Tick) -> None:
+    def _watch_datasets(self, tick: Tick) -> None:
         """End syncs whose runs are gone; looked at after every pass, and at every tick while one is in flight."""
         if not self._syncing or not self._datasets.backoff.due():
             return
@@ -422,28 +356,10 @@ class MetadataMonitor:
             self._manager.ensure_exists()
             self._made = True
 
-    # ------------------------------------------------------------ heartbeat, errors, signals, log
-
-    def _heartbeat(self, tick: _Tick) -> None:
-        """A row in `_events`, seldom: the control table must not move by it."""
-        interval = timedelta(seconds=self._settings["heartbeat_interval"])
-        if self._beaten_at is not None and tick.at - self._beaten_at < interval:
-            return
-        if not self.runtime.has_workspace:
-            return  # whose heartbeat it is, is not known before the workspace was reached
-        detail = {"version": self._version, "errors": len(self.errors()), "volume_path": self.volume_path}
-        try:
-            workspace_id = self.runtime.workspace.workspace_id
-            Events(self.runtime.tables, self.control_table, workspace_id).append(
-                [Event("heartbeat", tick.at, detail=detail)]
-            )
-        except LakeflowJobMetaError as error:
-            tick.notes.append(f"heartbeat not written: {error}")
-        else:
-            self._beaten_at = tick.at
+    # ------------------------------------------------------------ errors, signals, log
 
     @contextlib.contextmanager
-    def _boundary(self, part: _Part) -> Iterator[None]:
+    def _boundary(self, part: Part) -> Iterator[None]:
         """The boundary of one part of a tick: whatever it meets is an error of that part, tried again."""
         try:
             yield
