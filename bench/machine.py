@@ -14,6 +14,7 @@ LIBRARIES = (
     "deltalake",
     "pyyaml",
     "jsonschema",
+    "msgspec",
     "orjson",
     "starlette",
     "uvicorn",

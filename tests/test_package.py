@@ -136,7 +136,7 @@ def test_base_dependencies_are_what_a_cluster_needs() -> None:
     required = importlib.metadata.requires("lakeflow-job-meta") or []
     base = {re.split(r"[^A-Za-z0-9_.-]", line)[0].lower() for line in required if "extra ==" not in line}
     assert base == {
-        "click", "databricks-sdk", "httpx", "orjson", "python-dotenv", "pyyaml", "rich", "sqlglot", "structlog", "tenacity",
+        "click", "databricks-sdk", "httpx", "msgspec", "orjson", "python-dotenv", "pyyaml", "rich", "sqlglot", "structlog", "tenacity",
     }  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lakeflow_job_meta.cli.dxr import split_pairs
 from lakeflow_job_meta.dxr import staging as staging_module
@@ -61,10 +63,10 @@ def lines(count: int, **more: Any) -> list[bytes]:
     return [line(number, **more) for number in range(count)]
 
 
-def project(*given: bytes) -> list[dict[str, Any]]:
+def project(*lines: bytes, phrases: bool = False) -> list[dict[str, Any]]:
     """The rows that the lines become."""
-    projection = Projection()
-    projection.add(given, 1)
+    projection = Projection(phrases=phrases)
+    projection.add(lines, 1)
     rows: list[dict[str, Any]] = projection.batch().to_pylist()
     return rows
 
@@ -147,6 +149,79 @@ def test_values_of_other_types_are_kept_in_raw_json() -> None:
     assert row["size"] == 12
     assert row["label_names"] == ["plain", "only-id"]
     assert json.loads(row["raw_json"]) == odd
+
+
+def answers() -> st.SearchStrategy[dict[str, Any]]:
+    """Files as the contract has them, some of them with what it does not say."""
+    text = st.text(max_size=8)
+    extra = st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**70), 2**70) | text,
+        lambda inner: (
+            st.lists(inner, max_size=2) | st.dictionaries(text | st.just("phrase"), inner, max_size=2)
+        ),
+        max_leaves=4,
+    )
+    named = st.lists(st.fixed_dictionaries({"id": text, "name": text}), max_size=2)
+    phrase = st.fixed_dictionaries({}, optional={"phrase": text, "start": st.integers(0, 9), "end": text})
+    annotators = st.fixed_dictionaries({"name": text}, optional={"annotations": st.lists(phrase, max_size=3)})
+    datasource = {"id": text, "name": text, "connector": st.fixed_dictionaries({"type": text})}
+    return st.fixed_dictionaries(
+        {"fileId": st.text(min_size=1, max_size=8)},
+        optional={
+            "fileName": text | st.none(),
+            "path": text,
+            "size": st.integers(0, 2**63 - 1) | st.none(),
+            "createdAt": st.sampled_from(["2026-03-04T10:16:02.123Z", "2026-03-04T10:16:02Z"]) | st.none(),
+            "labels": named | st.none(),
+            "annotators": st.lists(annotators, max_size=2),
+            "datasource": st.fixed_dictionaries(datasource),
+            "owner": extra,
+            "unknown": extra,
+        },
+    )
+
+
+@given(answer=answers(), phrases=st.booleans(), spaced=st.booleans(), escaped=st.booleans())
+def test_the_quick_way_gives_what_the_careful_one_gives(
+    answer: dict[str, Any], phrases: bool, spaced: bool, escaped: bool
+) -> None:
+    """Alone, and beside a line that has its block read value by value; however the JSON is written."""
+    separators = (", ", ": ") if spaced else (",", ":")
+    own = json.dumps(answer, ensure_ascii=escaped, separators=separators).encode()
+    quick, *_ = project(own, phrases=phrases)
+    careful, *_ = project(own, line(2, size="odd"), phrases=phrases)
+    for name in quick:
+        if name.endswith("_json") and quick[name] is not None and careful[name] is not None:
+            assert orjson.loads(quick[name]) == orjson.loads(careful[name]), name
+        else:
+            assert quick[name] == careful[name], name
+    kept = orjson.loads(quick["raw_json"])
+    assert kept == (orjson.loads(own) if phrases else without(orjson.loads(own), "phrase"))
+
+
+def without(value: Any, member: str) -> Any:
+    """The JSON value without any member of that name."""
+    if isinstance(value, dict):
+        return {name: without(one, member) for name, one in value.items() if name != member}
+    return [without(one, member) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b'{"fileId":"a","annotators":[{"annotations":[{"phrase":"cut',
+        b'{"fileId":"a","owner":{"name":"\xff"}}',
+        b'{"fileId":"a","owner":{"name":NaN}}',
+        b'{"fileId":"a","owner":{"name":"\x01"}}',
+        b'{"fileId":"a","owner":{"name":1,}}',
+        b'{"fileId":""}',
+        b'["fileId"]',
+    ],
+)
+def test_what_is_no_record_is_told_with_its_line(wrong: bytes) -> None:
+    """Also where only parts that are skipped over are wrong, and where a phrase is cut before its end."""
+    with pytest.raises(StreamCut, match=r"^line 2 of the answer"):
+        project(line(1), wrong, line(3, annotators=[{"annotations": [{"phrase": "x"}]}]))
 
 
 @pytest.mark.parametrize("annotators", [{}, {"a": 1}, "", "text", 0, None])
