@@ -12,6 +12,7 @@ import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 TOKEN_KEY = "x-lakeflow-token"  # the name of the metadata, not a token
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _UNARY = ("ArtifactStatus", "Interrupt", "ReleaseExecute", "FetchErrorDetails", "GetStatus")
 _IDLE_SECONDS = SESSION_SECONDS - 3600
@@ -85,8 +86,7 @@ class Gateway:
     async def _execute_plan(self, data: bytes, context: Context) -> AsyncIterator[bytes]:
         from pyspark.sql.connect.proto import ExecutePlanRequest
 
-        metadata = await self._admit(context)
-        try:
+        async with self._call(context) as metadata:
             request = ExecutePlanRequest.FromString(data)
             session = await self._session(request.user_context.user_id, request.session_id)
             result = await self._answered(session, request)
@@ -96,8 +96,6 @@ class Gateway:
                 return
             async for answer in self._upstream.stream("ExecutePlan", request.SerializeToString(), metadata):
                 yield answer
-        except (LocalError, SailError) as e:
-            await _fail(context, e)
 
     async def _answered(
         self, session: Session, request: ExecutePlanRequest
@@ -247,38 +245,28 @@ class Gateway:
     async def _analyze_plan(self, data: bytes, context: Context) -> bytes:
         from pyspark.sql.connect.proto import AnalyzePlanRequest
 
-        metadata = await self._admit(context)
-        try:
+        async with self._call(context) as metadata:
             request = AnalyzePlanRequest.FromString(data)
             session = await self._session(request.user_context.user_id, request.session_id)
             await self._prepare_plan(session, request, may_change=False)
             return await self._upstream.unary("AnalyzePlan", request.SerializeToString(), metadata)
-        except (LocalError, SailError) as e:
-            await _fail(context, e)
 
     async def _config(self, data: bytes, context: Context) -> bytes:
         from pyspark.sql.connect.proto import ConfigRequest
 
-        metadata = await self._admit(context)
-        try:
+        async with self._call(context) as metadata:
             request = ConfigRequest.FromString(data)
             await self._session(request.user_context.user_id, request.session_id)
             return await self._upstream.unary("Config", data, metadata)
-        except (LocalError, SailError) as e:
-            await _fail(context, e)
 
     async def _add_artifacts(self, requests: AsyncIterator[bytes], context: Context) -> bytes:
-        metadata = await self._admit(context)
-        try:
+        async with self._call(context) as metadata:
             return await self._upstream.upload("AddArtifacts", requests, metadata)
-        except (LocalError, SailError) as e:
-            await _fail(context, e)
 
     async def _reattach(self, data: bytes, context: Context) -> AsyncIterator[bytes]:
         from pyspark.sql.connect.proto import ReattachExecuteRequest
 
-        metadata = await self._admit(context)
-        try:
+        async with self._call(context) as metadata:
             request = ReattachExecuteRequest.FromString(data)
             session = await self._session(request.user_context.user_id, request.session_id)
             task = session.operations.get(request.operation_id)
@@ -291,35 +279,46 @@ class Gateway:
             last = request.last_response_id
             for response in responses[seen.index(last) + 1 if last in seen else 0 :]:
                 yield response.SerializeToString()
-        except (LocalError, SailError) as e:
-            await _fail(context, e)
 
     async def _release_session(self, data: bytes, context: Context) -> bytes:
         from pyspark.sql.connect.proto import ReleaseSessionRequest
 
-        metadata = await self._admit(context)
-        request = ReleaseSessionRequest.FromString(data)
-        self._sessions.pop((request.user_context.user_id, request.session_id), None)
-        try:
+        async with self._call(context) as metadata:
+            request = ReleaseSessionRequest.FromString(data)
+            self._sessions.pop((request.user_context.user_id, request.session_id), None)
             return await self._upstream.unary("ReleaseSession", data, metadata)
-        except (LocalError, SailError) as e:
-            await _fail(context, e)
 
     async def _clone_session(self, data: bytes, context: Context) -> bytes:
-        await self._admit(context)
-        await _fail(context, unsupported("cloning a Spark session", "make a new one"))
+        async with self._call(context):
+            raise unsupported("cloning a Spark session", "make a new one")
 
     def _pass_through(self, method: str) -> Servicer:
         async def call(data: bytes, context: Context) -> bytes:
-            metadata = await self._admit(context)
-            try:
+            async with self._call(context) as metadata:
                 return await self._upstream.unary(method, data, metadata)
-            except (LocalError, SailError) as e:
-                await _fail(context, e)
 
         return call
 
     # ------------------------------------------------------------ inside
+
+    @asynccontextmanager
+    async def _call(self, context: Context) -> AsyncIterator[Metadata]:
+        """One call of a client, whose metadata for Sail it gives; whatever breaks it is told to the client."""
+        metadata = await self._admit(context)
+        try:
+            yield metadata
+        except (LocalError, SailError) as error:
+            await _fail(context, error)
+        except grpc.aio.AbortError:
+            raise
+        except (
+            Exception
+        ) as error:  # the outermost boundary: gRPC would only say that something was unexpected
+            log.exception("a call broke")
+            await _fail(
+                context,
+                Refused(f"the workspace's Spark broke ({type(error).__name__}: {error}); its log says where"),
+            )
 
     async def _admit(self, context: Context) -> Metadata:
         """Lets a client with the right token in; returns what goes on to Sail.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from typing import Any
@@ -18,9 +19,31 @@ def test_a_wrong_token_is_refused(service: SparkService) -> None:
     """Neither without a token nor with another one; the error says how to connect."""
     plain = f"sc://127.0.0.1:{service.port}"
     for remote in (plain, f"{plain}/;x-lakeflow-token=wrong"):
+        session = connect_to(remote)
         with pytest.raises(Exception, match="needs its token") as caught:
-            connect_to(remote).sql("SELECT 1").collect()
+            session.sql("SELECT 1").collect()
+        session.stop()
         assert "a token; with" not in str(caught.value)
+
+
+def test_what_breaks_inside_is_told(
+    spark: Any,
+    service: SparkService,
+    schema: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not "unexpected" alone: its kind, its words, and the way to it; the session goes on."""
+
+    def locked(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service.registry, "create_schema", locked)
+        with pytest.raises(Exception, match=r"broke \(OperationalError: database is locked\)"):
+            spark.sql(f"CREATE SCHEMA {schema}_c").collect()
+    assert "database is locked" in caplog.text
+    spark.sql(f"CREATE SCHEMA {schema}_c").collect()
 
 
 def test_the_connect_string_names_the_user(spark: Any) -> None:
