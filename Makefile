@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 # Tests run in this many processes; each has an embedded workspace of its own.
-WORKERS ?= 2
+WORKERS ?= 3
 # What pytest gets besides: make test ARGS="-k monitor"
 ARGS ?=
 # What `make bench` measures: startup, validate, stages, idle, growth, rates, peer,

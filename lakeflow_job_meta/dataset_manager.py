@@ -125,7 +125,7 @@ class DatasetManager:
             MetadataError, WorkspaceError, TablesError: the job could not be made or started, which is the
                 dataset's status now.
         """
-        asked = self.service.ask(self.service.registry.find(dataset_id, tenant))
+        asked = self.service.ask(self.service.find(dataset_id, tenant))
         try:
             job_id, run_id = self._start(asked)
         except LakeflowJobMetaError as error:
@@ -206,7 +206,7 @@ class DatasetManager:
 
         The module's job is made right at once, so that nothing syncs the dataset any more.
         """
-        row = self.service.row(self.service.registry.find(dataset_id, options.get("tenant")))
+        row = self.service.row(self.service.find(dataset_id, options.get("tenant")))
         removed = removal.delete(self.service, dataset_id, **options)
         if row is not None:
             plan = self.orchestrator.plan(modules=[str(row.module_name)], force=True)

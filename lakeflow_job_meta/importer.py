@@ -1,30 +1,26 @@
-"""The importer: jobs that exist, or a bundle's, written as metadata YAML. Reads only; files are all that it writes."""
+"""The importer: jobs that exist, written as metadata YAML. Reads only; files are all that it writes."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lakeflow_job_meta.control.job_records import JobRecords
-from lakeflow_job_meta.errors import MetadataError, Place, Problem, UsageError
+from lakeflow_job_meta.errors import MetadataError, UsageError
 from lakeflow_job_meta.jobs.references import resolve
 from lakeflow_job_meta.jobs.render import render
-from lakeflow_job_meta.metadata.bundle_document import built, deployed, from_root, put_together
 from lakeflow_job_meta.metadata.definition import ModuleDefinition
-from lakeflow_job_meta.metadata.documents import read_document
-from lakeflow_job_meta.metadata.files import MetadataFile, read_metadata
+from lakeflow_job_meta.metadata.files import read_metadata
 from lakeflow_job_meta.metadata.writing import write_metadata
 from lakeflow_job_meta.names import MODULE_TAG, TABLE_TAG, TableName, module_tag, table_tag
 from lakeflow_job_meta.ports import RemoteJob
 from lakeflow_job_meta.reconcile.actions import Change
 from lakeflow_job_meta.reconcile.diff import diff
 from lakeflow_job_meta.reconcile.retirement import held_pause, with_pause
-from lakeflow_job_meta.reconcile.transcription import RESERVED, module_name, transcribe, with_stages
+from lakeflow_job_meta.reconcile.transcription import RESERVED, module_name, transcribe
 from lakeflow_job_meta.runtime import Runtime
 from lakeflow_job_meta.settings import Settings
 
@@ -78,7 +74,8 @@ class Skipped:
     failed: bool = True
 
     def __str__(self) -> str:
-        what = f"job {self.job_id} ({self.name})" if self.job_id is not None else self.name
+        named = f" ({self.name})" if self.name else ""
+        what = f"job {self.job_id}{named}" if self.job_id is not None else self.name
         return f"{what}: {self.reason}"
 
 
@@ -340,92 +337,3 @@ class JobImporter:
             return "; ".join(problem.message for problem in error.problems)
         lost = [str(change) for change in changes if not is_ours(change, more=True)]
         return replace(one, notes=(*one.notes, *(f"not kept: {text}" for text in lost)))
-
-
-def import_bundle(
-    path: Path,
-    variables: Mapping[str, str],
-    *,
-    target: str | None = None,
-    root: str = "",
-    read: Callable[[Path], bytes] = Path.read_bytes,
-) -> Import:
-    """The jobs of a Databricks Asset Bundle as modules; its included files are read too. Needs no workspace.
-
-    Args:
-        path: databricks.yml, or the folder that it lies in.
-        variables: values of the bundle's variables; they win over its defaults and its target's.
-        target: name of the target whose overrides hold; None: the bundle's default.
-        root: workspace folder that the bundle's files are deployed to, for its relative paths; default: what the
-            bundle's workspace.file_path or root_path says.
-
-    Raises:
-        UsageError: there is no such bundle or target.
-        MetadataError: a file does not parse, or a job cannot be read; every problem is listed.
-    """
-    path = path / "databricks.yml" if path.is_dir() else path
-    documents = {path: _document(path, read)}
-    patterns = documents[path].get("include") or []
-    for pattern in patterns if isinstance(patterns, list) else [patterns]:
-        if Path(str(pattern)).is_absolute():
-            raise UsageError(f"{path}: include: {pattern} must be a path beside the bundle")
-        for name in sorted(path.parent.glob(str(pattern))):
-            documents.setdefault(name, _document(name, read))
-    parts = {
-        name: from_root(value, os.path.relpath(name.parent, path.parent)) for name, value in documents.items()
-    }
-    main, *included = parts.values()
-    if "jobs" in main and "resources" not in main:  # lakeflow-jobs-meta 0.2
-        file = read_metadata(read(path), str(path), variables)
-        if file.problems:
-            raise MetadataError(file.problems)
-        return _modules_of(file, path.name)
-    whole = put_together(main, included, target)
-    if whole.problems:
-        raise UsageError(f"{path}: {'; '.join(whole.problems)}")
-    if not whole.value["resources"]["jobs"]:
-        raise UsageError(
-            f"{path} has no jobs: they stand under resources.jobs, in it or in a file that it includes"
-        )
-    notes = list(whole.notes)
-    strays: list[str] = []
-    value = deployed(whole.value, (root or whole.root).rstrip("/"), strays)
-    notes += [f"{name} is built or brought by the bundle: say where it lies" for name in built(value)]
-    if strays:
-        raise UsageError(
-            f"{path}: {', '.join(sorted(set(strays)))}: paths inside the bundle; say which workspace folder its files "
-            "are deployed to, with --root /Workspace/..."
-        )
-    file = read_metadata(json.dumps(value).encode(), str(path), variables)
-    if file.problems:
-        raise MetadataError(
-            replace(problem, place=Place(str(path), key=problem.pointer)) for problem in file.problems
-        )
-    origin = f"{path.name}, target {whole.target}" if whole.target else path.name
-    return _modules_of(file, origin, notes)
-
-
-def _modules_of(file: MetadataFile, origin: str, notes: Sequence[str] = ()) -> Import:
-    """The modules of a file whose tasks all have explicit dependencies."""
-    modules = [
-        Imported(name, with_stages(one), job_name=str(one.job.get("name") or name), origin=origin)
-        for name, one in sorted(file.definitions.items())
-    ]
-    return Import(tuple(modules), notes=tuple(notes))
-
-
-def _document(path: Path, read: Callable[[Path], bytes]) -> JsonObject:
-    try:
-        document = read_document(read(path), str(path))
-    except OSError as e:
-        raise UsageError(f"cannot read the bundle {path}: {e.strerror}") from e
-    problems = [document.problem] if document.problem is not None else []
-    problems += [Problem(flaw.message, Place(str(path), *flaw.place)) for flaw in document.flaws]
-    if not problems and not isinstance(document.value, dict):
-        problems.append(
-            Problem("a bundle is a mapping with bundle, resources and the like", Place(str(path), 1, 1))
-        )
-    if problems:
-        raise MetadataError(problems)
-    value: JsonObject = document.value
-    return value

@@ -165,7 +165,9 @@ class JobOrchestrator:
 
     # ------------------------------------------------------------ apply
 
-    def apply(self, plan: Plan, *, progress: Progress | None = None) -> ApplyResult:
+    def apply(
+        self, plan: Plan, *, progress: Progress | None = None, rows: Sequence[Row] | None = None
+    ) -> ApplyResult:
         """Do what the plan says and nothing else. Errors are each module's own.
 
         A module that another writer holds is waited for and planned again; it is carried out only if
@@ -174,6 +176,7 @@ class JobOrchestrator:
         Args:
             plan: made by `plan`; its retirements were judged by the brake there.
             progress: called with each result as it comes.
+            rows: as given to `plan`, for planning again; else they are read.
         """
         count = self.workspace.count
         writes = count.writes
@@ -186,7 +189,7 @@ class JobOrchestrator:
                 break
             jitter = random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
             self._sleep(CONTEST_SECONDS * 2**attempt * jitter)
-            outcome = self._contest(contested, decided, progress)
+            outcome = self._contest(contested, decided, progress, rows)
             results.update(outcome.results)
             contested = outcome.contested
         for module in contested:
@@ -199,10 +202,15 @@ class JobOrchestrator:
         return ApplyResult(plan, ordered, count.writes - writes)
 
     def _contest(
-        self, modules: set[str], decided: Mapping[str, Action], progress: Progress | None
+        self,
+        modules: set[str],
+        decided: Mapping[str, Action],
+        progress: Progress | None,
+        rows: Sequence[Row] | None,
     ) -> Outcome:
         """Plan contested modules again: done by the other writer, still to be done, or something else by now."""
-        fresh = self.plan(modules=modules)
+        # The brake has judged these retirements, and nothing but what was decided then is carried out.
+        fresh = self.plan(modules=modules, rows=rows, force=True)
         # Of what needs no change any more the record may still have to be written: its writer died before it did.
         same = [
             a

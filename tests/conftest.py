@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ import pytest
 
 from lakeflow_job_meta.control.commit import without_waiting
 from lakeflow_job_meta.names import TableName
+from tests.warm import warm
 
 _NUMBERS = itertools.count(1)
 # Without a main module's file (the workers of xdist) pyspark gives up looking for its home.
 os.environ.setdefault("SPARK_HOME", str(Path(__file__).parent))
+# Where bytecode may not be kept, each of a run's hundreds of processes compiles this package anew, each worker the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -123,6 +128,13 @@ def tables(spark: Any) -> Any:
     from lakeflow_job_meta.adapters.spark_tables import SparkTables
 
     return SparkTables(spark)
+
+
+@pytest.fixture(scope="session")
+def warm_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of `lakeflow-job-meta` and `warm-python`, which start without a second of imports (`tests.warm`)."""
+    with warm(tmp_path_factory.mktemp("warm")) as folder:
+        yield folder
 
 
 @pytest.fixture(autouse=True)

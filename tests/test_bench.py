@@ -16,7 +16,7 @@ from lakeflow_job_meta.metadata.files import read_metadata
 
 pytestmark = pytest.mark.slow
 
-SMALL, LARGER = 10, 40
+SMALL, LARGER = 5, 20
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_rate_limit_is_got_through(tmp_path: Path) -> None:
     from bench.services import sail
 
     rule = {**rates.PER_SECOND, "more_than": 10}
-    with sail() as remote, rates.subject(tmp_path, remote, 12) as (connection, worker):
+    with sail() as (remote, _), rates.subject(tmp_path, remote, 12) as (connection, worker):
         first = rates.one_pass(connection, worker, tmp_path, [rule])
         assert first["refused"] >= 1
         assert first["failed_modules"] == 0
@@ -172,19 +172,14 @@ def test_program_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         program.main(["nonsense", "--results", str(tmp_path)])
 
 
-#: Claims that the committed run did not keep: 43,331 rows a second, where 45,000 are claimed.
-MISSED = ["snapshot of 1,000,000 rows, end to end"]
-
-
 def test_committed_results_are_made_by_the_program(tmp_path: Path) -> None:
-    """RESULTS.md is what results.json says, has every section and names no path or host; what it misses is known."""
+    """RESULTS.md is what results.json says, has every section and names no path or host; every claim was kept."""
     report.write_page(program.SECTIONS, report.KEPT, tmp_path / "RESULTS.md")
     text = report.PAGE.read_text(encoding="utf-8")
     assert text == (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     known = json.loads(report.KEPT.read_text(encoding="utf-8"))
     assert set(known) == set(program.SECTIONS)
-    missed = [line.split("|")[1].strip() for line in text.splitlines() if "**no**" in line]
-    assert missed == MISSED
+    assert "**no**" not in text
     assert not re.search(
         r"(?<![\w.])/(home|root|tmp|work|Users)/", text + report.KEPT.read_text(encoding="utf-8")
     )

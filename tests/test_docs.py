@@ -37,6 +37,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Pages whose SQL is about other tables than a control table; a test beside the code runs it.
 OWN_SQL = {"docs/policies.md"}  # tests/policies/test_queries.py
 KINDS = {"bash", "sql", "python", "yaml", "json", "console", "text", "mermaid"}
+#: What a page of the site loads by itself.
+LOADED = re.compile(r"""<(?:link|script|img|iframe)\b[^>]*?\b(?:href|src)=["']([^"']+)""")
 #: `plan` says with 2 that there are changes: in a script of the docs that is no failure.
 PROLOGUE = """set -euo pipefail
 lakeflow-job-meta() { command lakeflow-job-meta "$@" || { local code=$?; [ "$1:$code" = plan:2 ] || return $code; }; }
@@ -195,6 +197,10 @@ def test_site_builds(tmp_path: Path) -> None:
     assert all(
         f'href="{page.stem}.html"' in home for page in (ROOT / "docs").glob("*.md") if page.stem != "index"
     )
+    pages = list((tmp_path / "site").rglob("*.html"))
+    loaded = {found for page in pages for found in LOADED.findall(page.read_text(encoding="utf-8"))}
+    assert {one for one in loaded if "//" in one} == set(), "a page loads something from another host"
+    assert {one for one in loaded if one.endswith("site.css")}
 
 
 # ---------------------------------------------------------------- what is run

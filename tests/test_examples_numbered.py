@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lakeflow_job_meta.importer import import_bundle
+from lakeflow_job_meta.bundle_importer import import_bundle
 from tests.embedded import BIN, ROOT, environment, run, running, wait_for
 from tests.test_examples import EXAMPLES, Local
 

@@ -24,6 +24,8 @@ from lakeflow_job_meta.metadata_manager import MetadataManager
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.runtime import VOLUMES_ROOT, Runtime
 
+pytestmark = pytest.mark.slow
+
 VOLUME = "/Volumes/main/etl/metadata"
 
 

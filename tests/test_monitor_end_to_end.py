@@ -18,6 +18,8 @@ from lakeflow_job_meta.runtime import VOLUMES_ROOT, Runtime
 from tests.cli.conftest import module_yaml
 from tests.embedded import running, wait_for
 
+pytestmark = pytest.mark.slow
+
 QUERY = '{"task_type": "sql_query", "sql_task": {"warehouse_id": "local", "sql_query": "SELECT 1"}}'
 
 

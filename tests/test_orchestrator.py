@@ -21,6 +21,8 @@ from lakeflow_job_meta.ports import RemoteJob
 from lakeflow_job_meta.reconcile.plan_file import dump, parse
 from lakeflow_job_meta.runtime import Runtime
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:

@@ -181,15 +181,14 @@ def test_wheel_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -
     Left out where no package index answers.
     """
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "0", "--timeout", "10"]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    install = [*pip, "install", "--quiet", "--retries", "0", "--timeout", "10"]
     if subprocess.run([*install, "click"], capture_output=True, check=False).returncode:
         pytest.skip("no package index answers")
     done = subprocess.run([*install, str(wheel)], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    listed = subprocess.run(
-        [str(python), "-m", "pip", "list", "--format", "freeze"], capture_output=True, text=True, check=True
-    )
+    listed = subprocess.run([*pip, "list", "--format", "freeze"], capture_output=True, text=True, check=True)
     installed = {line.split("==")[0].lower().replace("_", "-") for line in listed.stdout.split()}
     assert "databricks-sdk" in installed
     assert not installed & {

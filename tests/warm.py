@@ -1,23 +1,26 @@
 """The program, warm: a process that has imported everything forks for each call, so that a call takes tenths of a second.
 
-`python -m tests.warm SOCKET` serves; `Warm` starts it, and makes a folder whose `lakeflow-job-meta` calls it. A call has the
-caller's arguments, environment, folder, standard streams and exit code. Unix only.
+`python -m tests.warm SOCKET` serves; `warm` starts it, and makes a folder whose `lakeflow-job-meta` calls it, and whose
+`warm-python -m MODULE` runs a module. A call is a process of its own, with the caller's arguments, environment, folder and
+standard streams; it ends as the one it runs in, by exit code or by signal, and that one is killed with it. Unix only.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import shlex
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -30,13 +33,16 @@ with socket.socket(socket.AF_UNIX) as s:
     socket.send_fds(s, [struct.pack("!I", len(message))], [0, 1, 2])
     s.sendall(message)
     answer = s.recv(4)
-    sys.exit(struct.unpack("!i", answer)[0] if len(answer) == 4 else 70)
+    code = struct.unpack("!i", answer)[0] if len(answer) == 4 else 70
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
 """
 
 
 @contextmanager
 def warm(folder: Path) -> Iterator[Path]:
-    """A folder for the head of PATH, with a `lakeflow-job-meta` that is answered by the warm process."""
+    """A folder for the head of PATH, with programs that are answered by the warm process."""
     folder.mkdir(parents=True, exist_ok=True)
     address = folder / "s"
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "SPARK_HOME": str(ROOT)}
@@ -53,9 +59,10 @@ def warm(folder: Path) -> Iterator[Path]:
         bin_folder.mkdir(exist_ok=True)
         (folder / "client.py").write_text(CLIENT)
         command = shlex.join([sys.executable, "-I", "-S", str(folder / "client.py"), str(address)])
-        script = bin_folder / "lakeflow-job-meta"
-        script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        script.chmod(0o755)
+        for name in ("lakeflow-job-meta", "warm-python"):
+            script = bin_folder / name
+            script.write_text(f'#!/bin/sh\nexec {command} {name} "$@"\n')
+            script.chmod(0o755)
         yield bin_folder
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -82,6 +89,9 @@ MODULES = (
     "lakeflow_job_meta.local.process",
     "lakeflow_job_meta.monitor",
     "lakeflow_job_meta.orchestrator",
+    "tests.dxr.killed",
+    "tests.dxr.killed_exports",
+    "tests.policies.killed",
 )
 
 
@@ -111,24 +121,35 @@ def _serve(address: str) -> None:
 
 
 def _answer(connection: socket.socket) -> None:
-    """In a process of its own: run the call in another one, and tell its exit code."""
+    """In a process of its own: run the call in another one, and tell how it ended; who called may end before."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, streams, _, _ = socket.recv_fds(connection, 4, 3)
     size = struct.unpack("!I", head)[0]
     message = b""
     while len(message) < size:
         message += connection.recv(size - len(message))
-    arguments, environment, folder = json.loads(message)
+    (name, *arguments), environment, folder = json.loads(message)
     worker = os.fork()
     if worker == 0:
         connection.close()
-        _work(arguments, environment, folder, streams)
+        _work(name, arguments, environment, folder, streams)
+    threading.Thread(target=_watch, args=(connection, worker), daemon=True).start()
     _, status = os.waitpid(worker, 0)
-    connection.sendall(struct.pack("!i", os.waitstatus_to_exitcode(status) & 0xFF))
+    with suppress(OSError):
+        connection.sendall(struct.pack("!i", os.waitstatus_to_exitcode(status)))
     os._exit(0)
 
 
-def _work(arguments: list[str], environment: Mapping[str, str], folder: str, streams: list[int]) -> None:
+def _watch(connection: socket.socket, worker: int) -> None:
+    """Kills the worker when who called is gone: what is done to that process is meant for this one."""
+    with suppress(OSError):
+        if not connection.recv(1):
+            os.kill(worker, signal.SIGKILL)
+
+
+def _work(
+    name: str, arguments: list[str], environment: Mapping[str, str], folder: str, streams: list[int]
+) -> None:
     code: object = 70
     try:
         for number, stream in enumerate(streams):
@@ -142,17 +163,26 @@ def _work(arguments: list[str], environment: Mapping[str, str], folder: str, str
         os.environ.update(environment)
         os.environ.setdefault("SPARK_HOME", str(ROOT))
         os.chdir(folder)
-        sys.argv = ["lakeflow-job-meta", *arguments]
-        from lakeflow_job_meta.cli import main
+        sys.argv = [name, *arguments]
+        if name == "warm-python":
+            sys.argv = sys.argv[2:]  # after -m
+            sys.path.insert(0, folder)
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+            code = 0
+        else:
+            from lakeflow_job_meta.cli import main
 
-        main()
+            main()
     except SystemExit as leaving:
         code = leaving.code
+        if not isinstance(code, (int, type(None))):
+            print(code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # whoever read has gone, or the call has closed it
+                stream.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 

@@ -15,6 +15,11 @@ Every item of the specification, and the tests that show it (paths below `tests/
 """
 #: Tests that are not named after an item, and show it.
 MORE = {
+    "G12": (
+        "cli/test_doctor.py::test_each_broken_piece_is_named",
+        "cli/test_doctor.py::test_a_host_without_credentials",
+        "cli/test_doctor.py::test_what_does_not_exist_is_named",
+    ),
     "K1": ("test_docs.py::test_commands_of_page_run",),
     "K5": ("test_docs.py::test_commands_of_page_run",),
 }

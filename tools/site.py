@@ -34,9 +34,7 @@ def on_config(config: Any) -> Any:
             *({_title(path): path.relative_to(ROOT).as_posix()} for path in examples),
         ]
     }
-    config.nav.insert(len(config.nav) - 3, section)
-    config.nav.append({"Read me": _place(ROOT / "README.md")})
-    config.nav.append({"Benchmarks": "bench/RESULTS.md"})
+    config.nav.insert(len(config.nav) - 2, section)
     return config
 
 
@@ -78,7 +76,9 @@ def on_files(files: Files, config: Any) -> Files:
         if not _SKIPPED & set(path.parts):
             files.append(File.generated(config, _place(path), abs_src_path=str(path)))
     style = HtmlFormatter(style="default").get_style_defs(".highlight")
-    files.append(File.generated(config, "code.css", content=style))
+    dark = HtmlFormatter(style="monokai").get_style_defs('[data-bs-theme="dark"] .highlight')
+    files.append(File.generated(config, "code.css", content=f"{style}\n{dark}"))
+    files.append(File.generated(config, "site.css", abs_src_path=str(Path(__file__).with_name("site.css"))))
     return files
 
 

@@ -35,7 +35,8 @@ class DatabricksPlatform:
             found = self._calls.get(_object(kind, full_name), f"look for the {kind} {full_name}")
         except NotFound:
             return None
-        return Securable(str(found.get("full_name") or full_name), str(found.get("owner") or ""))
+        name, owner, comment = (str(found.get(key) or "") for key in ("full_name", "owner", "comment"))
+        return Securable(name or full_name, owner, comment)
 
     def privileges(self, kind: SecurableKind, full_name: str, principal: str) -> frozenset[str]:
         path = f"{PREFIX}/effective-permissions/{kind}/{quote(full_name, safe='')}"

@@ -60,11 +60,11 @@ def ingest(
     """Take a CSV, Excel, JSON or Parquet file as a dataset.
 
     A dataset of the same name and tenant gets a new version. Its sync begins with the monitor's next pass,
-    or at once with --wait.
+    or at once with --wait (then exit code 1 when it cannot begin, or fails).
     """
     found = manager.ingest(file, name=name, tenant=tenant, config=_object(config), **options)
     answer = found.as_json()
-    code = 0
+    code = 1 if wait and found.note else 0
     if wait and not found.note:
         status = manager.follow(manager.sync(found.dataset.dataset_id), poll_seconds=_poll(given))
         answer["metadata"] = status.metadata()
@@ -75,8 +75,13 @@ def ingest(
         _show_ingested(answer)
     if found.converted.malformed:
         warn(
-            f"{found.converted.malformed} rows do not fit and were left out: "
-            + "; ".join(f"line {one.line}: {one.reason}" for one in found.converted.told[:5])
+            f"{found.converted.malformed} {'cells' if found.converted.kind == 'excel' else 'rows'} do not fit and were "
+            "left out: " + "; ".join(f"line {one.line}: {one.reason}" for one in found.converted.told[:5])
+        )
+    if found.converted.renamed:
+        warn(
+            "columns that a table could not tell from another were renamed: "
+            + ", ".join(f"{old!r} is {new!r}" for old, new in found.converted.renamed.items())
         )
     if found.note:
         warn(found.note)

@@ -11,7 +11,7 @@ import click
 from lakeflow_job_meta.cli import display, errors
 from lakeflow_job_meta.cli.options import Command, Given, check_interval_option, connection
 from lakeflow_job_meta.cli.session import session
-from lakeflow_job_meta.errors import UsageError
+from lakeflow_job_meta.errors import LakeflowJobMetaError, UsageError
 
 if TYPE_CHECKING:
     from lakeflow_job_meta.deployment.request import Compute, Request
@@ -130,8 +130,17 @@ def _deploy(given: Given, request: Request, wheel: Wheel | None, *, dry_run: boo
     with session(given) as opened:
         deployment = Deployment(opened.runtime, request, wheel)
         outline = deployment.plan()
-        outcome = None if dry_run else deployment.apply(outline)
-    return _show(given, outline, outcome, {"mode": request.mode, "package": deployment.request.package})
+        try:
+            outcome = None if dry_run else deployment.apply(outline)
+        except LakeflowJobMetaError:
+            errors.warn("what was made so far stays: deploy again to go on from there, or deploy --destroy")
+            raise
+    facts = {
+        "mode": request.mode,
+        "package": deployment.request.package,
+        "volume_path": request.volume_path or None,
+    }
+    return _show(given, outline, outcome, facts)
 
 
 def _destroy(given: Given, *, dry_run: bool, keep_data: bool, yes: bool) -> int:
@@ -198,8 +207,19 @@ def _show(
         target.print(display.styled(f"! {text}", "failed"), soft_wrap=True)
     for note in (*outline.plan.notes, *outcome.notes):
         errors.warn(note)
+    if not (facts or outline.steps or outline.actions):
+        target.print(display.styled(f"nothing to take away: no deployment of {table} is known here"))
+        return code
     monitor = f"; monitor: job {jobs[MONITOR]}" if MONITOR in jobs else ""
     target.print(display.styled(f"done: {outcome.writes} changed{monitor}"))
+    if code == 0 and any(action.kind == "create" and action.module == MONITOR for action in outline.actions):
+        files = f"put YAML files into {facts['volume_path']}, or " if facts.get("volume_path") else ""
+        target.print(
+            display.styled(
+                f"next: {files}INSERT rows into {table}; `status` shows what becomes of them", "dim"
+            ),
+            soft_wrap=True,
+        )
     return code
 
 

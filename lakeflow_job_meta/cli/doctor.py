@@ -43,6 +43,7 @@ def doctor(ctx: click.Context, given: Given, volume_path: str | None, cluster_id
             volume_path=normal_path(volume_path) if volume_path else "",
             warehouse_id=given.warehouse_id or "",
             cluster_id=cluster_id or "",
+            reach=_reach(given),
         )
         for check in doctor.checks():
             made.append(check)
@@ -51,6 +52,12 @@ def doctor(ctx: click.Context, given: Given, volume_path: str | None, cluster_id
     if given.json:
         display.print_json({"checks": [check.as_json() for check in made]})
     ctx.exit(1 if any(check.ok is False for check in made) else 0)
+
+
+def _reach(given: Given) -> list[str]:
+    """The flags that led to this workspace."""
+    flags = {"--local": given.local, "--profile": given.profile, "--warehouse-id": given.warehouse_id}
+    return [word for flag, value in flags.items() if value for word in (flag, str(value))]
 
 
 def _print(check: Check) -> None:

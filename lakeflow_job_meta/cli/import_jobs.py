@@ -85,7 +85,8 @@ def import_jobs(
     # Adoption does what it shows, whatever the table's settings say, and starts nothing.
     flags = {**given.flags, "drift": "enforce", "run_on_change": False} if adopt else given.flags
     with session(replace(given, flags=flags), create=adopt and not dry_run) as opened, ExitStack() as stack:
-        from lakeflow_job_meta.importer import JobImporter, import_bundle
+        from lakeflow_job_meta.bundle_importer import import_bundle
+        from lakeflow_job_meta.importer import JobImporter
 
         if bundle is not None:
             found = import_bundle(bundle, given.flags.get("variables") or {}, target=target, root=root)
@@ -167,6 +168,10 @@ def _show(
         errors.warn(note)
     for adoption in adoptions:
         _show_adoption(adoption, dry_run=dry_run)
+        if adoption.refusal and adoption.module in paths:
+            errors.warn(
+                f"{paths[adoption.module]} would make a new job beside that one: do not apply it as it is"
+            )
     for skipped in found.skipped:
         if skipped.failed:
             display.console().print(display.styled(f"! not imported {skipped}", "refused"), soft_wrap=True)

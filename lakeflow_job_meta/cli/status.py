@@ -41,9 +41,10 @@ def status(ctx: click.Context, given: Given, runs: bool) -> None:
     elif not modules and not files:
         click.echo(f"{given.table}: no module yet; load YAML or INSERT rows, then apply")
     else:
-        columns = ["module", "status", "job", "name", "sources"]
+        named = any(module.job_name not in ("", module.module) for module in modules)
+        columns = ["module", "status", "job", *(["name"] if named else []), "sources"]
         columns += ["last run", "started"] if runs else []
-        display.print_table(columns, [_row(module, runs=runs) for module in modules])
+        display.print_table(columns, [_row(module, runs=runs, named=named) for module in modules])
         for module in wrong:
             _show_errors(f"! {module.status} {module.module}", module.status, module.error.splitlines())
         for file in files:
@@ -59,9 +60,10 @@ def _show_errors(head: str, style: str, lines: list[str]) -> None:
         target.print(display.styled(f"    {line}"), soft_wrap=True)
 
 
-def _row(module: ModuleStatus, *, runs: bool) -> list[Any]:
+def _row(module: ModuleStatus, *, runs: bool, named: bool) -> list[Any]:
     name = "" if module.job_name == module.module else module.job_name
-    row: list[Any] = [module.module, (module.status, module.status), module.job_id, name, module.sources]
+    row: list[Any] = [module.module, (module.status, module.status), module.job_id]
+    row += [name, module.sources] if named else [module.sources]
     if runs:
         last = module.last_run
         row += [(last.result_state or last.life_cycle_state,) * 2, _when(last)] if last else ["", ""]

@@ -10,6 +10,7 @@ from typing import Any
 from lakeflow_job_meta.control import companion
 from lakeflow_job_meta.control.companion import Companion, companion_definition, from_text, to_text
 from lakeflow_job_meta.control.records import JobRecord
+from lakeflow_job_meta.errors import TableNotFound
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.ports import Column, TableDefinition, Tables
 
@@ -76,6 +77,17 @@ class JobRecords:
     def all(self, modules: Collection[str] | None = None) -> dict[str, JobRecord]:
         """Records by module, of all modules or of the given ones; empty when there is no table."""
         return _by_module(self._record(row) for row in self._table.read(**_only(modules)))
+
+    def other_workspaces(self) -> list[str]:
+        """Further workspaces that have jobs by this table, sorted: several may share a metastore."""
+        table = self._table.definition.name
+        try:
+            found = self._table.tables.query(
+                f"SELECT DISTINCT `workspace_id` FROM {table.quoted} WHERE `job_id` IS NOT NULL"
+            )
+        except TableNotFound:
+            return []
+        return sorted({str(row["workspace_id"]) for row in found} - {self._table.workspace_id})
 
     def rows_hashes(self) -> dict[str, str]:
         """The hash of the control rows accepted last, by module: a light read of the whole table."""

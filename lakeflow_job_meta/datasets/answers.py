@@ -89,6 +89,7 @@ class Ingested:
                 "rows": [{"line": one.line, "reason": one.reason} for one in self.converted.told],
             },
             "read_as": {"kind": self.converted.kind, **self.converted.detail},
+            **({"renamed": dict(self.converted.renamed)} if self.converted.renamed else {}),
             **({"note": self.note} if self.note else {}),
         }
 

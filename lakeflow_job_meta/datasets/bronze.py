@@ -52,6 +52,7 @@ def write(sync: Sync) -> Written:
             f"{path} has {rows} rows, more than the row_limit of {limit}: raise it, or split the file",
         )
     ensure_schemas(sync, targets.bronze.catalog, (targets.bronze.schema, targets.silver.schema))
+    _check_owner(sync, targets.bronze)
 
     query = statements.bronze_query(path, dataset_id=sync.dataset_id, version=sync.version)
     commit(lambda: sync.tables.replace_table(targets.bronze, query, location=targets.external_location))
@@ -65,6 +66,23 @@ def write(sync: Sync) -> Written:
     if flags:
         detail["flags"] = flags
     return Written(targets.bronze, rows, counted, detail)
+
+
+def _check_owner(sync: Sync, bronze: TableName) -> None:
+    """Raises StepFailed when the table is there and is not this dataset's: nothing of others is ever overwritten."""
+    columns = sync.tables.columns(bronze)
+    if columns is None:
+        return
+    owner: str | None = "something else"
+    if any(column.name == "_dataset_id" for column in columns):
+        [row] = sync.tables.query(f"SELECT max(`_dataset_id`) AS `d` FROM {bronze.quoted}")
+        owner = f"dataset {row['d']}" if row["d"] not in (None, sync.dataset_id) else None
+    if owner is not None:
+        raise StepFailed(
+            "refused",
+            f"{bronze} holds {owner}, not dataset {sync.dataset_id}: give target_config.table of {sync.source_id} "
+            "another name",
+        )
 
 
 def ensure_schemas(sync: Sync, catalog: str, schemas: tuple[str, ...]) -> None:

@@ -19,8 +19,13 @@ from lakeflow_job_meta.errors import DatasetError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Rows of one row group.
+#: Rows of one row group, and its values at most: what is held in memory at once.
 BATCH = 50_000
+BATCH_VALUES = 2_000_000
+#: Columns that the bronze table adds to the file's own.
+LINEAGE = ("_dataset_id", "_version", "_ingested_at", "_source_file")
+#: Unity Catalog: characters of a column's name.
+NAME_LIMIT = 255
 _EXACT = 2**53
 _INT64 = 2**63
 _MIDNIGHT = time()
@@ -31,7 +36,7 @@ class Rows:
     """Rows that can be gone through twice.
 
     Args:
-        names: of the columns.
+        names: of the columns, as `landed_names` gives them.
         values: gives the rows anew at each call, one value a column.
         midnights: whether times that are all midnight are dates (Excel has no dates of their own).
     """
@@ -45,12 +50,11 @@ def write_rows(rows: Rows, target: Path, *, shown: str) -> int:
     """Write the rows as Parquet; returns how many there were. Two passes: types first, then values.
 
     Raises:
-        DatasetError: there are no rows, or two columns have one name.
+        DatasetError: there are no rows.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    check_names(rows.names, shown)
     kinds: list[set[str]] = [set() for _ in rows.names]
     count = 0
     for row in rows.values():
@@ -63,12 +67,13 @@ def write_rows(rows: Rows, target: Path, *, shown: str) -> int:
         raise DatasetError(f"{shown} has no rows: there is nothing to take")
     types = [type_of(found, midnights=rows.midnights) for found in kinds]
     schema = pa.schema([(name, arrow_type(kind)) for name, kind in zip(rows.names, types, strict=True)])
+    size = batch_rows(len(rows.names))
     with parquet.ParquetWriter(target, schema, compression="snappy") as writer:
         batch: list[list[Any]] = [[] for _ in rows.names]
         for number, row in enumerate(rows.values(), start=1):
             for column, kind, value in zip(batch, types, row, strict=True):
                 column.append(None if value is None else as_type(value, kind))
-            if number % BATCH == 0:
+            if number % size == 0:
                 writer.write_batch(_batch(batch, schema))
                 batch = [[] for _ in rows.names]
         if batch[0]:
@@ -83,8 +88,40 @@ def _batch(columns: list[list[Any]], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def batch_rows(columns: int) -> int:
+    """Rows that are held at once of a file with so many columns."""
+    return max(1, min(BATCH, BATCH_VALUES // max(1, columns)))
+
+
+def landed_names(names: Sequence[str], shown: str, line: int = 0) -> tuple[list[str], dict[str, str]]:
+    """(names that a table can have, those of them that had to change: landed name by the file's).
+
+    Tables do not tell `Amount` and `amount` apart, and bronze has columns of its own: the second of two such
+    names gets `_2`, `_3`, ..., so that no value is lost or taken for another's.
+
+    Raises:
+        DatasetError: there is no column, two have the very same name, or one is too long for a table.
+    """
+    check_names(names, shown, line)
+    by_right = {name.lower() for name in names}
+    given = {name.lower() for name in LINEAGE}
+    found: list[str] = []
+    changed: dict[str, str] = {}
+    for name in names:
+        landed, number = name, 1
+        while landed.lower() in given or (landed != name and landed.lower() in by_right):
+            number += 1
+            mark = f"_{number}"
+            landed = f"{name[: NAME_LIMIT - len(mark)]}{mark}"
+        if landed != name:
+            changed[name] = landed
+        given.add(landed.lower())
+        found.append(landed)
+    return found, changed
+
+
 def check_names(names: Sequence[str], shown: str, line: int = 0) -> None:
-    """Raises DatasetError when there is no column, or two have one name."""
+    """Raises DatasetError when there is no column, two have one name, or one is too long for a table."""
     where = f"{shown}:{line}" if line else shown
     if not names:
         raise DatasetError(f"{where} has no columns")
@@ -96,6 +133,12 @@ def check_names(names: Sequence[str], shown: str, line: int = 0) -> None:
         told = ", ".join(f"{name!r} {count} times" for name, count in list(twice.items())[:3])
         more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
         raise DatasetError(f"{where}: the header names {told}{more}; give every column a name of its own")
+    long = next((name for name in names if len(name) > NAME_LIMIT), None)
+    if long is not None:
+        raise DatasetError(
+            f"{where}: the column {long[:40]!r}... has a name of {len(long)} characters, and a table takes {NAME_LIMIT}: "
+            "shorten it"
+        )
 
 
 def header_names(cells: Sequence[Any]) -> list[str]:

@@ -11,12 +11,12 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.datasets import reading
-from lakeflow_job_meta.datasets.columns import BATCH, check_names, header_names
+from lakeflow_job_meta.datasets.columns import batch_rows, header_names, landed_names
 from lakeflow_job_meta.datasets.excel_files import HEAD, header_at
 from lakeflow_job_meta.errors import DatasetError
 
@@ -71,7 +71,8 @@ def read_csv(
     try:
         used = _as_utf8(source, plain, shown, encoding)
         layout = _layout(plain, shown, delimiter)
-        check_names(layout.names, shown, layout.lines)
+        names, renamed = landed_names(layout.names, shown, layout.lines)
+        layout = replace(layout, names=tuple(names))
         try:
             rows, wrong, told = _copy(plain, target, layout, shown)
         except DatasetError:
@@ -86,9 +87,9 @@ def read_csv(
             f"is {layout.delimiter!r} the delimiter?"
         )
     if not rows:
-        raise DatasetError(f"{shown} has a header and no rows: there is nothing to take")
+        raise DatasetError(f"{shown}:{layout.lines}: there is a header and no rows: nothing to take")
     detail = {"encoding": used, "delimiter": layout.delimiter, "header_line": layout.lines}
-    return reading.Converted("csv", rows, wrong, tuple(told), detail)
+    return reading.Converted("csv", rows, wrong, tuple(told), detail, renamed)
 
 
 # ---------------------------------------------------------------- encoding
@@ -280,12 +281,13 @@ def _copy(plain: Path, target: Path, layout: Layout, shown: str) -> tuple[int, i
                 ],
             )
             with parquet.ParquetWriter(target, schema, compression="snappy") as writer:
-                for batch in _batches(found):
+                for batch in _batches(found, batch_rows(len(layout.names))):
                     if batch.num_rows:
                         rows += batch.num_rows
                         columns = [column.cast(pa.string()) for column in batch.columns]
                         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             wrong, told = _rejected(connection, plain)
+            _check_quotes(connection, plain, target, layout, rows + wrong, shown)
     except duckdb.Error as error:
         raise DatasetError(f"{shown} cannot be read as CSV: {_first(error)}") from error
     return rows, wrong, told
@@ -315,9 +317,9 @@ def _one_line_end(path: Path) -> bool:
     return True
 
 
-def _batches(found: Any) -> Iterator[Any]:
+def _batches(found: Any, rows: int) -> Iterator[Any]:
     reader = (
-        found.to_arrow_reader(BATCH) if hasattr(found, "to_arrow_reader") else found.fetch_record_batch(BATCH)
+        found.to_arrow_reader(rows) if hasattr(found, "to_arrow_reader") else found.fetch_record_batch(rows)
     )
     yield from reader
 
@@ -335,6 +337,68 @@ def _rejected(connection: duckdb.DuckDBPyConnection, plain: Path) -> tuple[int, 
         for line, (_, reason, _) in zip(lines, rows, strict=True)
     ]
     return int(counted[0]) if counted else 0, told
+
+
+def _check_quotes(
+    connection: duckdb.DuckDBPyConnection, plain: Path, target: Path, layout: Layout, records: int, shown: str
+) -> None:
+    """See to it that no rows are inside of a quote that is not closed.
+
+    Args:
+        target: what was read of `plain`.
+        records: rows that were read or told.
+
+    Raises:
+        DatasetError: there are; it names the line.
+    """
+    found = connection.execute(
+        "SELECT DISTINCT line_byte_position FROM reject_errors "
+        "WHERE error_message ILIKE '%unterminated quote%' ORDER BY 1 LIMIT 10000"
+    ).fetchall()
+    offsets = [int(row[0]) for row in found]
+    if not offsets:
+        return
+    place = next((offset for offset in offsets if _is_open(plain, offset, layout.delimiter)), None)
+    if place is None:
+        # DuckDB may name the row before it: what counts is whether every line is accounted for.
+        with plain.open("rb") as file:
+            lines = sum(1 for line in file if line.strip())
+        if lines - layout.lines - records - _newlines(target) <= 0:
+            return
+        place = offsets[0]
+    [line] = _lines_at(plain, [place])
+    raise DatasetError(
+        f"{shown}:{line}: the quote that opens there is not closed where its field ends, and the rows after it "
+        'would be lost: close it, or write it twice ("") inside a quoted field'
+    )
+
+
+def _is_open(plain: Path, offset: int, delimiter: str) -> bool:
+    """Whether the record there goes on in the next line."""
+    with plain.open("rb") as file:
+        file.seek(offset)
+        reader = csv.reader(
+            (line.decode("utf-8", "replace") for line in file if line.strip()),
+            delimiter=delimiter,
+            quotechar=_QUOTE,
+        )
+        try:
+            next(reader, None)
+        except csv.Error:  # a field without an end
+            return True
+        return reader.line_num > 1
+
+
+def _newlines(path: Path) -> int:
+    """Line feeds within the values of a Parquet file of texts."""
+    from pyarrow import compute, parquet
+
+    with parquet.ParquetFile(path) as file:
+        return sum(
+            int(compute.sum(compute.count_substring(column, "\n")).as_py() or 0)
+            for batch in file.iter_batches()
+            for column in batch.columns
+        )
 
 
 def _lines_at(path: Path, offsets: Sequence[int]) -> list[int]:

@@ -8,7 +8,6 @@ does, or `dataset_manager`, which is above.
 from __future__ import annotations
 
 import tempfile
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -61,7 +60,6 @@ class DatasetService:
         control_table: whose rows sync them.
         tables, volumes: the SQL engine, and where files are landed.
         catalog: gives Unity Catalog, to make the landing volume; None: it must be there.
-        new_id: makes the id of a new dataset.
     """
 
     def __init__(
@@ -73,7 +71,6 @@ class DatasetService:
         *,
         catalog: Callable[[], Catalog] | None = None,
         clock: Callable[[], datetime] = now,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self.control_table = control_table
         self.settings = settings
@@ -85,7 +82,6 @@ class DatasetService:
             volumes, settings["landing"] or self._default_landing, catalog, tables.create_schema
         )
         self.clock = clock
-        self._new_id = new_id
         self._control = ControlTable(tables, control_table)
 
     @cached_property
@@ -178,7 +174,7 @@ class DatasetService:
         name: str,
         shown: str,
     ) -> Dataset:
-        dataset_id = former.dataset_id if former else self._new_id()
+        dataset_id = former.dataset_id if former else self._new_id(tenant_id, name)
         first = former.version + 1 if former else 1
         for version in range(first, first + _TRIES):
             path = paths.landed_path(self.landing.folder, tenant_id, dataset_id, version)
@@ -203,6 +199,10 @@ class DatasetService:
             created_at=self.clock(),
         )
 
+    def _new_id(self, tenant_id: str, name: str) -> str:
+        before = self.registry.deleted(tenant_id, name)
+        return naming.dataset_id_of(str(self.control_table), tenant_id, name, before)
+
     def _former(self, tenant_id: str, name: str, dataset_id: str) -> Dataset | None:
         if dataset_id:
             found = self.registry.find(dataset_id, tenant_id)
@@ -226,9 +226,11 @@ class DatasetService:
 
     def _ask_after_upload(self, dataset: Dataset, config: Mapping[str, Any] | None) -> str:
         """Ask for the sync of an upload where that is on; returns why not when something is wrong."""
-        if not self.settings["sync_enabled"] or not self.settings["auto_sync"]:
+        if not self.settings["sync_enabled"] or (not self.settings["auto_sync"] and not config):
             return ""
         try:
+            if not self.settings["auto_sync"]:
+                config = control_rows.merged({"sync": {"auto": False}}, config or {})
             self.ask(dataset, config=config, manual=False)
         except DatasetError as error:
             return str(error)
@@ -240,7 +242,8 @@ class DatasetService:
         """Write the dataset's row of the control table and the event `pending`: the sync is asked for.
 
         Args:
-            manual: somebody asks for it by hand, which works where auto sync is off.
+            manual: somebody asks for it by hand, which works where auto sync is off; an upload only writes the row
+                there, and no event.
 
         Raises:
             DatasetError: the sync is switched off, for all or for this dataset, or it has too many rows;
@@ -259,15 +262,18 @@ class DatasetService:
         write = [] if there == row else [row]
         if not any(one.source_id == JOB_ROW and one.module_name == module for one in rows):
             write.insert(0, control_rows.job_row(module, dataset.tenant_id, self.settings))
+        waits = not manual and sync.get("auto") is False
+        if waits or (not manual and not control_rows.enabled(row)):
+            self._control.write(write)  # what will be synced once it is asked for, or switched on
+            if there is None:
+                row = self._alone(Asked(dataset, row, 0)).row
         if not control_rows.enabled(row):
-            if not manual:
-                self._control.write(write)  # what will be synced once it is switched on
             raise DatasetError(
                 f"the sync of dataset {dataset.name!r} is switched off (sync.enabled of row {row.source_id} in "
                 f"{self.control_table}): set it to true there, or upload with --config"
             )
-        if not manual and sync.get("auto") is False:
-            raise DatasetError(f"auto sync is off for dataset {dataset.name!r}: `dataset sync` asks for it")
+        if waits:
+            return Asked(dataset, row, 0)
         limit = sync.get("row_limit")
         if limit and dataset.row_count_local > int(limit):
             raise DatasetError(
@@ -286,6 +292,7 @@ class DatasetService:
             self._control.write(write)
             if there is None:
                 asked = self._alone(asked)
+            asked = self._newest(asked)
         except LakeflowJobMetaError as error:
             self.record_failure(asked, error, error_class="not_asked")
             raise
@@ -294,21 +301,32 @@ class DatasetService:
     def _alone(self, asked: Asked) -> Asked:
         """Give a new row another table when somebody else's upload took the same one at the same time.
 
-        Both look at the rows after they wrote their own; of two, the one with the higher id gives way.
+        All look at the rows after they wrote their own, so that the later of two sees the other; who sees one gives
+        way, be it both of them: nobody knows whether it was seen itself.
         """
         table = control_rows.config(asked.row.target_config).get("table")
-        rows = self.rows(asked.dataset.tenant_id)
         rivals = [
-            str(control_rows.config(row.source_config).get("dataset_id"))
-            for row in rows
+            row
+            for row in self.rows(asked.dataset.tenant_id)
             if row.source_type == control_rows.SOURCE_TYPE
+            and row.source_id != asked.row.source_id
             and control_rows.config(row.target_config).get("table") == table
         ]
-        if min(rivals, default=asked.dataset.dataset_id) == asked.dataset.dataset_id:
+        if not rivals:
             return asked
         row = control_rows.with_table(asked.row, asked.dataset, taken={str(table)})
         self._control.write([row])
         return Asked(asked.dataset, row, asked.round)
+
+    def _newest(self, asked: Asked) -> Asked:
+        """Name the newest version in the row when somebody else's upload was later: who writes last must not undo it."""
+        newest = self.registry.find(asked.dataset.dataset_id)
+        if newest.version <= asked.dataset.version:
+            return asked
+        rows = [asked.row]
+        row = control_rows.make_row(rows, newest, self.settings)
+        self._control.write([row])
+        return Asked(newest, row, asked.round)
 
     def record_failure(self, asked: Asked, error: Exception, *, error_class: str = "start_failed") -> None:
         """Write down that the sync that was asked for could not be started."""
@@ -360,15 +378,28 @@ class DatasetService:
 
     # ------------------------------------------------------------ questions
 
+    def find(self, dataset_id: str, tenant: str | None = None) -> Dataset:
+        """The newest version of a dataset of the tenant (see `whose`).
+
+        Raises:
+            DatasetNotFound: there is none, it was deleted, or it is another tenant's.
+        """
+        return self.registry.find(dataset_id, self.whose(tenant))
+
+    def whose(self, tenant: str | None) -> str | None:
+        """The tenant whose datasets are meant: the one that is given, else the one that is set; None: anybody's."""
+        return tenant if tenant is not None else self.settings.values.get("tenant")
+
     def status(self, dataset_id: str, tenant: str | None = None) -> DatasetStatus:
         """Where the sync of a dataset stands. Raises DatasetNotFound."""
-        dataset = self.registry.find(dataset_id, tenant)
+        dataset = self.find(dataset_id, tenant)
         sync = self.events.latest([dataset_id]).get(dataset_id)
         row = self.row(dataset) if self.settings["sync_enabled"] else None
         return DatasetStatus(dataset, self._enabled(row), sync)
 
     def all(self, tenant: str | None = None) -> list[DatasetStatus]:
         """Every dataset, newest upload first, of one tenant or of all."""
+        tenant = self.whose(tenant)
         datasets = self.registry.latest(tenant)
         statuses = self.events.latest(tenant=tenant)
         rows: dict[str, list[Row]] = {}
@@ -385,12 +416,12 @@ class DatasetService:
 
     def versions(self, dataset_id: str, tenant: str | None = None) -> list[Dataset]:
         """The versions of a dataset, oldest first. Raises DatasetNotFound."""
-        self.registry.find(dataset_id, tenant)
+        self.find(dataset_id, tenant)
         return self.registry.versions(dataset_id)
 
     def preview(self, dataset_id: str, tenant: str | None = None) -> dict[str, Any]:
         """Columns with some of their values, figures and the first rows; see `preview.preview`."""
-        dataset = self.registry.find(dataset_id, tenant)
+        dataset = self.find(dataset_id, tenant)
         return preview(dataset, self.landing.fetch(dataset))
 
     def query(
@@ -410,7 +441,7 @@ class DatasetService:
         Raises:
             DatasetNotFound: there is no such dataset or version. DatasetError: the query is refused or fails.
         """
-        dataset = self.registry.find(dataset_id, tenant)
+        dataset = self.find(dataset_id, tenant)
         if version is not None and version != dataset.version:
             known = {one.version: one for one in self.registry.versions(dataset_id)}
             if version not in known:

@@ -116,27 +116,36 @@ def _job(service: DatasetService, row: Row | None, workspace: Callable[[], Works
 
 
 def _monitor(service: DatasetService, workspace: Callable[[], Workspace], *, needed: bool) -> Check:
+    """Whether something makes and starts jobs: a monitor that beats, or one that a trigger starts, which only works."""
     try:
-        events = ControlEvents(service.tables, service.control_table, workspace().workspace_id)
-        beats = [
-            event.at for event in events.recent(200) if event.kind == "heartbeat" and event.at is not None
-        ]
+        events = ControlEvents(service.tables, service.control_table, workspace().workspace_id).recent(200)
     except LakeflowJobMetaError as error:
         return Check("monitor", None, f"not known: {error}")
-    if not beats:
-        return Check(
-            "monitor",
-            False if needed else None,
-            "no heartbeat was ever written: start `lakeflow-job-meta monitor`, or ask by `dataset sync`",
-        )
-    age = service.clock() - max(beats)
-    if age > HEARTBEAT:
-        return Check(
-            "monitor",
-            False if needed else None,
-            f"its last heartbeat is {int(age.total_seconds() // 60)} minutes old: it is not running",
-        )
-    return Check("monitor", True, "its heartbeat is fresh")
+    wrong = False if needed else None
+    beats = [event.at for event in events if event.kind == "heartbeat" and event.at is not None]
+    age = service.clock() - max(beats) if beats else None
+    if age is not None and age <= HEARTBEAT:
+        return Check("monitor", True, "its heartbeat is fresh")
+    done = next((event for event in events if event.kind != "heartbeat" and event.at is not None), None)
+    if done is not None and done.at is not None:
+        minutes = int((service.clock() - done.at).total_seconds() // 60)
+        what = f"{done.kind} {done.module_name}".strip()
+        if service.clock() - done.at <= HEARTBEAT:
+            return Check(
+                "monitor",
+                True,
+                f"none runs all the time (no heartbeat); a pass did `{what}` {minutes} minutes ago",
+            )
+        last = f"; what was done last is `{what}`, {minutes} minutes ago"
+    else:
+        last = "; nothing was ever done"
+    seen = (
+        "there is no heartbeat"
+        if age is None
+        else (f"its last heartbeat is {int(age.total_seconds() // 60)} minutes old")
+    )
+    advice = "start `lakeflow-job-meta monitor`, or its trigger, or ask by `dataset sync`"
+    return Check("monitor", wrong, f"it is not running: {seen}{last}: {advice}")
 
 
 def _sync(service: DatasetService, found: DatasetStatus, checks: list[Check]) -> Check:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.datasets import reading
-from lakeflow_job_meta.datasets.columns import Rows, header_names, write_rows
+from lakeflow_job_meta.datasets.columns import Rows, header_names, landed_names, write_rows
 from lakeflow_job_meta.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -35,9 +35,11 @@ def read_excel(source: Path, target: Path, *, shown: str, sheet: str = "") -> re
     Raises:
         DatasetError: the workbook is damaged, has no such sheet or no rows, or a formula has no stored value.
     """
+    _check_members(source, shown)
     with _edge(shown), closing(_open(source, shown)) as book:
         name = _sheet(book, sheet, shown)
-        header, names = _header(_cells(book, name), shown)
+        header, found_names = _header(_cells(book, name, shown), shown)
+        names, renamed = landed_names(found_names, shown, header)
         width = len(names)
         told: list[reading.Malformed] = []
         wrong = 0
@@ -46,7 +48,7 @@ def read_excel(source: Path, target: Path, *, shown: str, sheet: str = "") -> re
             nonlocal wrong
             wrong = 0
             told.clear()
-            for number, row in _cells(book, name):
+            for number, row in _cells(book, name, shown):
                 if number <= header or all(value is None for value, _ in row):
                     continue
                 found: list[Any] = []
@@ -60,31 +62,43 @@ def read_excel(source: Path, target: Path, *, shown: str, sheet: str = "") -> re
                             )
                         value = None
                     found.append(value)
+                beyond = next((place for place in range(width, len(row)) if row[place][0] is not None), None)
+                if beyond is not None:
+                    wrong += 1
+                    if len(told) < reading.TOLD:
+                        cell = f"{_letter(beyond)}{number}"
+                        told.append(reading.Malformed(number, f"{cell} lies beyond the header's last column"))
                 yield found
 
         _check_formulas(source, book, name, header, shown)
         rows = write_rows(
             Rows(tuple(names), values, midnights=True), target, shown=f"{shown}, sheet {name!r}"
         )
-    return reading.Converted("excel", rows, wrong, tuple(told), {"sheet": name})
+    return reading.Converted("excel", rows, wrong, tuple(told), {"sheet": name}, renamed)
+
+
+def _letter(place: int) -> str:
+    from openpyxl.utils import get_column_letter
+
+    return str(get_column_letter(place + 1))
 
 
 def _open(source: Path, shown: str, *, formulas: bool = False) -> Workbook:
-    try:
-        import openpyxl
-    except ImportError as error:
-        raise DatasetError(
-            f"{shown}: reading Excel needs openpyxl: pip install 'lakeflow-job-meta[datasets]'"
-        ) from error
     with _edge(shown):
+        import openpyxl
+
         return openpyxl.load_workbook(source, read_only=True, data_only=not formulas, keep_links=False)
 
 
 @contextmanager
 def _edge(shown: str) -> Iterator[None]:
     """What openpyxl lets through on damaged files, which is of no tree of its own, as ours."""
-    from openpyxl.utils.exceptions import InvalidFileException
-
+    try:
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError as error:
+        raise DatasetError(
+            f"{shown}: reading Excel needs openpyxl: pip install 'lakeflow-job-meta[datasets]'"
+        ) from error
     try:
         yield
     except (
@@ -112,21 +126,27 @@ def _sheet(book: Workbook, wanted: str, shown: str) -> str:
             raise DatasetError(f"{shown} has no sheet {wanted!r}; it has {', '.join(map(repr, names))}")
         return wanted
     for name in names:
-        if next(_filled(book, name), None) is not None:
+        if any(value is not None for _, row in _cells(book, name, shown) for value, _ in row):
             return name
     raise DatasetError(f"{shown} is empty: no sheet has a filled cell")
 
 
-def _filled(book: Workbook, name: str) -> Iterator[int]:
-    return (number for number, row in _cells(book, name) if any(value is not None for value, _ in row))
+def _cells(book: Workbook, name: str, shown: str) -> Iterator[tuple[int, list[tuple[Any, str]]]]:
+    """(row, [(value, openpyxl's type)]) of a sheet; blanks are None, and rows are as wide as their last cell.
 
-
-def _cells(book: Workbook, name: str) -> Iterator[tuple[int, list[tuple[Any, str]]]]:
-    """(row, [(value, openpyxl's type)]) of a sheet; blanks are None, rows that the file leaves out are not given."""
+    Raises:
+        DatasetError: it has more rows than a sheet can have, or too many cells: a few bytes can say either.
+    """
     sheet = book[name]
     sheet.reset_dimensions()  # what the file says of its size may be anything
-    number = 0
+    cells = 0
     for number, row in enumerate(sheet.iter_rows(), start=1):
+        cells += len(row)
+        if number > reading.EXCEL_ROWS or cells > reading.EXCEL_CELLS:
+            raise DatasetError(
+                f"{shown}:{number}: sheet {name!r} has more than {reading.EXCEL_ROWS} rows, or "
+                f"{reading.EXCEL_CELLS} cells: it may be a bomb; if it is not, save the sheet as CSV"
+            )
         yield number, [(_blank(cell.value), cell.data_type) for cell in row]
 
 
@@ -146,11 +166,7 @@ def _header(cells: Iterator[tuple[int, list[tuple[Any, str]]]], shown: str) -> t
         if len(head) >= HEAD:
             break
     number, values = head[header_at([row for _, row in head])]
-    names = header_names(values)
-    from lakeflow_job_meta.datasets.columns import check_names
-
-    check_names(names, shown, number)
-    return number, names
+    return number, header_names(values)
 
 
 def header_at(rows: Sequence[Sequence[Any]]) -> int:
@@ -172,16 +188,33 @@ def _check_formulas(source: Path, book: Workbook, name: str, header: int, shown:
     if not _has_formulas(source):
         return
     with closing(_open(source, shown, formulas=True)) as written:
-        for (number, row), (_, formulas) in zip(_cells(book, name), _cells(written, name), strict=False):
+        values, texts = _cells(book, name, shown), _cells(written, name, shown)
+        for (number, row), (_, formulas) in zip(values, texts, strict=False):
             for place, (_, kind) in enumerate(formulas):
                 value = row[place][0] if place < len(row) else None
                 if kind == "f" and value is None and number >= header:
-                    from openpyxl.utils import get_column_letter
-
                     raise DatasetError(
-                        f"{shown}:{number}: cell {get_column_letter(place + 1)}{number} of sheet {name!r} is a formula "
+                        f"{shown}:{number}: cell {_letter(place)}{number} of sheet {name!r} is a formula "
                         "that was never calculated: open and save the workbook in Excel, or save the sheet as CSV"
                     )
+
+
+def _check_members(source: Path, shown: str) -> None:
+    """Raises DatasetError when one text of the workbook is too long to be a cell's; nothing is held in memory."""
+    with _edge(shown), zipfile.ZipFile(source) as archive:
+        for entry in archive.namelist():
+            if not entry.endswith(".xml"):
+                continue
+            length = 0
+            with archive.open(entry) as member:
+                while block := member.read(_BLOCK):
+                    end = block.rfind(b"<")
+                    length = length + len(block) if end < 0 else len(block) - end
+                    if length > reading.LINE_LIMIT:
+                        raise DatasetError(
+                            f"{shown}: a cell has more than {reading.LINE_LIMIT // 2**20} MiB of text: it may be a "
+                            "bomb; if it is not, save the sheet as CSV"
+                        )
 
 
 def _has_formulas(source: Path) -> bool:

@@ -26,7 +26,8 @@ from lakeflow_job_meta.errors import (
 #: Error conditions of engines that stay whatever is tried: rights, syntax, names, values.
 _PERMANENT = re.compile(
     r"INSUFFICIENT_PERMISSIONS|PERMISSION_DENIED|does not have [A-Z ]+ on|PARSE_SYNTAX_ERROR|UNRESOLVED_|"
-    r"CAST_INVALID_INPUT|DATATYPE_MISMATCH|DELTA_INVALID_CHARACTERS|INVALID_PARAMETER_VALUE|UC_FILE_SCHEME"
+    r"CAST_INVALID_INPUT|DATATYPE_MISMATCH|DELTA_INVALID_CHARACTERS|INVALID_PARAMETER_VALUE|UC_FILE_SCHEME|"
+    r"COLUMN_ALREADY_EXISTS|DELTA_DUPLICATE_COLUMNS|AMBIGUOUS_REFERENCE|ambiguous attribute"
 )
 #: Longest error text that is kept.
 LIMIT = 2000

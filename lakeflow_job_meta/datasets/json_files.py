@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lakeflow_job_meta.datasets import reading
-from lakeflow_job_meta.datasets.columns import Rows, header_names, write_rows
+from lakeflow_job_meta.datasets.columns import Rows, header_names, landed_names, write_rows
 from lakeflow_job_meta.errors import DatasetError
 
 
@@ -31,14 +31,18 @@ def read_json(source: Path, target: Path, *, shown: str) -> reading.Converted:
             lines = isinstance(orjson.loads(first), dict)
         except orjson.JSONDecodeError:
             lines = False
-    if lines:
-        found = _from_objects(lambda: _lines(source, shown), shown)
-        return reading.Converted("json", write_rows(found, target, shown=shown), detail={"format": "lines"})
     size = source.stat().st_size
+    if lines or (size > reading.JSON_LIMIT and first.startswith(b"[")):
+        objects = _lines if lines else _elements
+        rows, renamed = _from_objects(lambda: objects(source, shown), shown)
+        taken = write_rows(rows, target, shown=shown)
+        return reading.Converted(
+            "json", taken, detail={"format": "lines" if lines else "list"}, renamed=renamed
+        )
     if size > reading.JSON_LIMIT:
         raise DatasetError(
-            f"{shown} has {size // 2**20} MiB, and a JSON document may have {reading.JSON_LIMIT // 2**20}: "
-            "write one object a line (.jsonl), which may be of any size"
+            f"{shown} has {size // 2**20} MiB, and a JSON document that is no list may have {reading.JSON_LIMIT // 2**20}: "
+            "write a list of objects, or one object a line (.jsonl), which may be of any size"
         )
     try:
         document = orjson.loads(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
@@ -50,11 +54,16 @@ def read_json(source: Path, target: Path, *, shown: str) -> reading.Converted:
         raise DatasetError(
             f'{shown} holds no list of objects: give [{{...}}, ...], {{"records": [...]}} or one object a line'
         )
-    return reading.Converted("json", write_rows(rows_of(document, shown), target, shown=shown))
+    rows, renamed = rows_of(document, shown)
+    return reading.Converted("json", write_rows(rows, target, shown=shown), renamed=renamed)
 
 
-def rows_of(records: Sequence[Any], shown: str) -> Rows:
-    """Records in memory as rows. Raises DatasetError when there are none, or one is no object."""
+def rows_of(records: Sequence[Any], shown: str) -> tuple[Rows, dict[str, str]]:
+    """Records in memory as rows, and what `landed_names` changed.
+
+    Raises:
+        DatasetError: there are none, or one is no object.
+    """
     if isinstance(records, (str, bytes, Mapping)) or not isinstance(records, Sequence):
         raise DatasetError(f"{shown}: records are a list of objects, not {type(records).__name__}")
     if not records:
@@ -69,7 +78,9 @@ def rows_of(records: Sequence[Any], shown: str) -> Rows:
     return _from_objects(objects, shown)
 
 
-def _from_objects(objects: Callable[[], Iterator[tuple[int, Mapping[Any, Any]]]], shown: str) -> Rows:
+def _from_objects(
+    objects: Callable[[], Iterator[tuple[int, Mapping[Any, Any]]]], shown: str
+) -> tuple[Rows, dict[str, str]]:
     keys: dict[Any, None] = {}
     for _, record in objects():
         for key in record:
@@ -81,7 +92,34 @@ def _from_objects(objects: Callable[[], Iterator[tuple[int, Mapping[Any, Any]]]]
         for _, record in objects():
             yield [_plain(record.get(key)) for key in keys]
 
-    return Rows(tuple(header_names(list(keys))), values)
+    names, renamed = landed_names(header_names(list(keys)), shown)
+    return Rows(tuple(names), values), renamed
+
+
+def _elements(source: Path, shown: str) -> Iterator[tuple[int, Mapping[Any, Any]]]:
+    """The objects of a list that is too large to be held in memory, one after the other."""
+    import duckdb
+    import orjson
+
+    number = 0
+    try:
+        with duckdb.connect(config={"memory_limit": "1GB", "threads": 2}) as connection:
+            found = connection.execute(
+                "SELECT json FROM read_json_objects(?, format = 'array', maximum_object_size = ?)",
+                [str(source), reading.LINE_LIMIT],
+            )
+            while batch := found.fetchmany(1000):
+                for (text,) in batch:
+                    number += 1
+                    record = orjson.loads(text)
+                    if not isinstance(record, dict):
+                        raise DatasetError(f"{shown}: record {number} is {_called(record)}, not an object")
+                    yield number, record
+    except duckdb.Error as error:
+        line = str(error).splitlines()[0].replace(str(source), shown)
+        raise DatasetError(f"{shown}: after record {number} this is no list of objects: {line}") from error
+    except orjson.JSONDecodeError as error:
+        raise DatasetError(f"{shown}: record {number} is no JSON: {error.msg}") from error
 
 
 def _lines(source: Path, shown: str) -> Iterator[tuple[int, Mapping[Any, Any]]]:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import uuid
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lakeflow_job_meta.datasets.model import Targets
-from lakeflow_job_meta.names import TableName, digest
+from lakeflow_job_meta.names import TableName, canonical_json, digest
 
 #: Unity Catalog: characters of a name.
 LIMIT = 255
 CATALOG_PREFIX = "catalog_tenant_"
 BRONZE, SILVER, SILVER_SUFFIX = "bronze", "silver", "_clean"
+#: Where the ids of datasets are taken from.
+_IDS = uuid.UUID("6f0d4a52-3f8e-5d0b-9d5e-5a1f0c3f7b61")
 #: What a taken table name gets: `_` and 6 hex digits of the dataset's id.
 _MARK = 7
 _OTHERS = re.compile(r"[^a-z0-9]+")
@@ -68,6 +71,15 @@ def table_of(
     name = normalise(dataset_name, limit=LIMIT - _MARK - len(suffix))
     # `x` with the suffix and `x_clean` without one lie in two schemas: only equal names collide.
     return f"{name}_{id_part(dataset_id, 6)}" if name in taken else name
+
+
+def dataset_id_of(control_table: str, tenant_id: str, dataset_name: str, former: int = 0) -> str:
+    """The id of a new dataset, a UUID: two first uploads of one name at the same time are two versions of one dataset.
+
+    Args:
+        former: datasets that the tenant had by this name, all deleted.
+    """
+    return str(uuid.uuid5(_IDS, canonical_json([control_table, tenant_id, dataset_name, former])))
 
 
 def id_part(dataset_id: str, length: int) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lakeflow_job_meta.datasets.columns import check_names, type_name
+from lakeflow_job_meta.datasets.columns import batch_rows, landed_names, type_name
 from lakeflow_job_meta.datasets.json_values import json_value
 from lakeflow_job_meta.errors import DatasetError
 from lakeflow_job_meta.ports import sha256_of
@@ -69,8 +70,8 @@ def describe(path: Path, shown: str) -> Described:
     return Described(rows, path.stat().st_size, sha256, schema, sample[:SAMPLE])
 
 
-def take_parquet(source: Path, target: Path, *, shown: str) -> int:
-    """A Parquet file that somebody brought, checked and written anew; returns its rows.
+def take_parquet(source: Path, target: Path, *, shown: str) -> tuple[int, dict[str, str]]:
+    """A Parquet file that somebody brought, checked and written anew; returns its rows, and `landed_names`' changes.
 
     Raises:
         DatasetError: it is damaged, has no rows or columns, or two columns have one name.
@@ -83,27 +84,27 @@ def take_parquet(source: Path, target: Path, *, shown: str) -> int:
         raise DatasetError(f"{shown} has no rows: there is nothing to take")
     try:
         with parquet.ParquetFile(source) as file:
-            check_names(file.schema_arrow.names, shown)
-            schema = _storable(file.schema_arrow)
+            names, renamed = landed_names(file.schema_arrow.names, shown)
+            schema = _storable(file.schema_arrow, names)
             with parquet.ParquetWriter(target, schema, compression="snappy") as writer:
-                for batch in file.iter_batches(batch_size=50_000):
+                for batch in file.iter_batches(batch_size=batch_rows(len(names))):
                     columns = [
                         column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)
                     ]
                     writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"{shown} is a damaged Parquet file: {_line(error)}") from error
-    return rows
+    return rows, renamed
 
 
-def _storable(schema: Any) -> Any:
-    """The schema without metadata; a column that has no type, since all of it is null, becomes text as in CSV."""
+def _storable(schema: Any, names: Sequence[str]) -> Any:
+    """The schema with these names, without metadata; a column that has no type, since all of it is null, becomes text as in CSV."""
     import pyarrow as pa
 
     return pa.schema(
         [
-            pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type)
-            for field in schema
+            pa.field(name, pa.string() if pa.types.is_null(field.type) else field.type)
+            for name, field in zip(names, schema, strict=True)
         ]
     )
 

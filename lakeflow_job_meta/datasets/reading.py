@@ -7,7 +7,7 @@ file and the line; nothing is dropped in silence.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from lakeflow_job_meta.errors import DatasetError
 LINE_LIMIT = 4 * 1024 * 1024
 #: Bytes that an Excel file may have unpacked, at most: a bomb has more.
 EXCEL_LIMIT = 512 * 1024 * 1024
-#: Bytes of a JSON document, at most: it is held in memory (JSON Lines are not).
-JSON_LIMIT = 256 * 1024 * 1024
+#: Bytes of a JSON document that is held in memory; a larger list is read one object at a time.
+JSON_LIMIT = 32 * 1024 * 1024
+#: Rows that a sheet may have, as Excel says itself, and cells, those that are blank among them.
+EXCEL_ROWS, EXCEL_CELLS = 1_048_576, 50_000_000
 #: Lines that are told one by one; the count is of all.
 TOLD = 20
 
@@ -58,6 +60,7 @@ class Converted:
         rows: that were written.
         malformed: how many rows were left out, or cells could not be taken.
         told: the first of them.
+        renamed: columns that are landed under another name than the file's (see `columns.landed_names`).
         detail: how the file was read (encoding, delimiter, sheet, ...).
     """
 
@@ -66,6 +69,7 @@ class Converted:
     malformed: int = 0
     told: tuple[Malformed, ...] = ()
     detail: dict[str, Any] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def convert(
@@ -96,7 +100,8 @@ def convert(
     if kind == "parquet":
         from lakeflow_job_meta.datasets.parquet_files import take_parquet
 
-        return Converted("parquet", take_parquet(source, target, shown=shown))
+        taken, renamed = take_parquet(source, target, shown=shown)
+        return Converted("parquet", taken, renamed=renamed)
     if kind == "json":
         from lakeflow_job_meta.datasets.json_files import read_json
 
@@ -114,8 +119,8 @@ def convert_records(records: Sequence[Any], target: Path, *, shown: str = "recor
     """
     from lakeflow_job_meta.datasets.json_files import rows_of
 
-    rows = write_rows(rows_of(records, shown), target, shown=shown)
-    return Converted("records", rows)
+    rows, renamed = rows_of(records, shown)
+    return Converted("records", write_rows(rows, target, shown=shown), renamed=renamed)
 
 
 def kind_of(source: Path, shown: str) -> str:

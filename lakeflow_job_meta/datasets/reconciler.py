@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lakeflow_job_meta.control.job_records import JobRecords
+from lakeflow_job_meta.datasets.control_rows import SOURCE_TYPE, config
 from lakeflow_job_meta.datasets.events import Events
 from lakeflow_job_meta.datasets.failures import LIMIT
 from lakeflow_job_meta.datasets.model import EventRow, Phase, Status, SyncStatus
@@ -192,28 +193,68 @@ class Reconciler:
         return f"no run of job {job_id} was started for it: the monitor was not running, or starting it failed; sync it by hand"
 
 
+class Watch:
+    """The syncs of a control table: one reconciler for each schema that its rows keep the datasets' tables in.
+
+    Args:
+        made: makes the reconciler of these tables.
+        schema: `catalog.schema` where a row names none; empty: the control table's own.
+    """
+
+    def __init__(
+        self,
+        control_table: TableName,
+        tables: Tables,
+        made: Callable[[DatasetTables], Reconciler],
+        schema: str = "",
+    ) -> None:
+        self._control_table = control_table
+        self._tables = tables
+        self._made = made
+        self._schema = schema
+
+    def run(self) -> Reconciled:
+        """One pass over all of them; see `Reconciler.run`."""
+        found = [self._made(DatasetTables(self._control_table, schema)).run() for schema in self._schemas()]
+        return Reconciled(
+            sum(one.in_flight for one in found),
+            tuple(event for one in found for event in one.ended),
+            tuple(note for one in found for note in one.notes),
+        )
+
+    def _schemas(self) -> list[str]:
+        rows = self._tables.query(
+            f"SELECT DISTINCT `target_config` FROM {self._control_table.quoted} "
+            f"WHERE `source_type` = '{SOURCE_TYPE}' AND `target_config` LIKE '%\"schema\"%'"
+        )
+        named = {str(config(row["target_config"]).get("schema") or "") for row in rows}
+        return sorted({self._schema, *named} - {""}) if self._schema else ["", *sorted(named - {""})]
+
+
 def reconciler(
     control_table: TableName,
     tables: Tables,
     workspace: Callable[[], Workspace],
     environment: Mapping[str, str],
     clock: Callable[[], datetime],
-) -> Reconciler:
-    """The reconciler of the datasets that a control table syncs.
+) -> Watch:
+    """What looks after the datasets that a control table syncs.
 
     Args:
         workspace: gives the workspace's ports.
         environment: may say in which schema the tables of datasets lie, as `DatasetTables` says it.
     """
-    names = DatasetTables(control_table, environment.get(SCHEMA, ""))
 
     def job_of(module: str) -> int | None:
         records = JobRecords(tables, control_table, workspace().workspace_id, clock)
         record = records.all([module]).get(module)
         return record.job_id if record is not None else None
 
-    events = Events(tables, names.events, names.status)
-    return Reconciler(events, lambda: workspace().jobs, lambda: workspace().workspace_id, job_of, clock)
+    def made(names: DatasetTables) -> Reconciler:
+        events = Events(tables, names.events, names.status)
+        return Reconciler(events, lambda: workspace().jobs, lambda: workspace().workspace_id, job_of, clock)
+
+    return Watch(control_table, tables, made, environment.get(SCHEMA, ""))
 
 
 def judge(run: Run | None, sync: SyncStatus) -> Verdict:

@@ -79,6 +79,12 @@ class Registry:
             )
         return found[-1]
 
+    def deleted(self, tenant_id: str, name: str) -> int:
+        """How many datasets of this name the tenant had and deleted."""
+        where = "`tenant_id` = :tenant_id AND `name` = :name AND `deleted_at` IS NOT NULL"
+        found = self._read(where, {"tenant_id": tenant_id, "name": name}, deleted=True)
+        return len({one.dataset_id for one in found})
+
     def namesake(self, tenant_id: str) -> str | None:
         """Another tenant whose names would be this one's: their ids are normalised to one; None: there is none."""
         try:

@@ -54,7 +54,7 @@ def delete(
         DatasetNotFound: there is no such dataset of the tenant.
         DatasetError: it is being synced, or tables would go without a confirmation; nothing was done.
     """
-    dataset = service.registry.find(dataset_id, tenant)
+    dataset = service.find(dataset_id, tenant)
     row = service.row(dataset)
     sync = service.events.latest([dataset_id]).get(dataset_id)
     configured = control_rows.config(row.transformation_config if row else None).get("sync") or {}
@@ -75,24 +75,26 @@ def delete(
         if mode == "drop":
             check_targets(dataset.tenant_id, control_rows.targets_of(row))
         service.write_rows([control_rows.released(row) if mode == "drop" else replace(row, is_active=False)])
-    dropped: list[str] = []
-    if mode == "drop":
+    # Before a table goes: a run that waits looks at it, and must not bring the table back.
+    names = {
+        table_of: getattr(sync, table_of) if sync else None for table_of in ("bronze_table", "silver_table")
+    }
+    service.events.append([service.event(dataset, Status.NOT_SYNCED, row, **names)])
+    if mode == "drop" and tables:
         for table in tables:
             _drop(service, table)
-            dropped.append(str(table))
-    kept = [] if mode == "drop" else [str(table) for table in tables]
-    names: dict[str, str | None] = {"bronze_table": None, "silver_table": None}
-    if kept and sync is not None:
-        names = {"bronze_table": sync.bronze_table, "silver_table": sync.silver_table}
-    service.events.append([service.event(dataset, Status.NOT_SYNCED, row, **names)])
+        service.events.append([service.event(dataset, Status.NOT_SYNCED, row)])
+    told = tuple(map(str, tables))
+    dropped, kept = (told, ()) if mode == "drop" else ((), told)
     service.registry.mark_deleted(service.registry.versions(dataset_id), service.clock())
     if files:
         service.landing.remove_all(dataset)
-    return Removed(dataset_id, dataset.name, tuple(dropped), tuple(kept), files)
+    return Removed(dataset_id, dataset.name, dropped, kept, files)
 
 
 def orphans(service: DatasetService, tenant: str | None = None) -> list[dict[str, Any]]:
     """Tables of deleted datasets that were kept."""
+    tenant = service.whose(tenant)
     alive = {one.dataset_id for one in service.registry.latest(tenant)}
     return [
         {

@@ -13,6 +13,7 @@ from typing import Any
 from lakeflow_job_meta.control.commit import commit
 from lakeflow_job_meta.datasets import naming, statements, types
 from lakeflow_job_meta.datasets.bronze import Written, count
+from lakeflow_job_meta.datasets.columns import LINEAGE
 from lakeflow_job_meta.datasets.failures import StepFailed
 from lakeflow_job_meta.datasets.sync import Sync
 from lakeflow_job_meta.names import TableName, quote_identifier
@@ -121,7 +122,7 @@ def write(sync: Sync) -> Written:
 
 def clean(tables: Tables, bronze: TableName, found: Sequence[Column], options: Options) -> Cleaned:
     """The query that cleans the rows of a bronze table, after its text columns were looked at."""
-    source = [column for column in found if column.name not in statements.LINEAGE]
+    source = [column for column in found if column.name not in LINEAGE]
     if not source:
         raise StepFailed("refused", f"{bronze} has no columns")
     texts = [column.name for column in source if column.type in ("STRING", "VARCHAR")]

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from lakeflow_job_meta.names import TableName, quote_identifier
 
-#: Columns that bronze adds to the landed ones.
-LINEAGE = ("_dataset_id", "_version", "_ingested_at", "_source_file")
-
 
 def literal(text: str) -> str:
     r"""`text` as a string literal of Spark SQL: safe for any text."""

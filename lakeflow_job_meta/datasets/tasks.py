@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lakeflow_job_meta.datasets import bronze, record, silver
@@ -53,12 +54,13 @@ def attempt(sync: Sync, phase: Phase, tell: Callable[..., None]) -> JsonObject:
     What failed for good in this run is not tried again: a later attempt ends at once.
 
     Raises:
-        TaskError: it failed, or had failed for good before.
+        TaskError: it failed, had failed for good before, or the dataset was deleted.
     """
     given_up = _given_up(sync, phase)
     if given_up is not None:
         tell("given up before", phase=phase.value, error_class=given_up.error_class)
         raise TaskError(f"{phase.value} of {sync.source_id} was given up: {given_up.error}")
+    _refuse_deleted(sync)
     known: JsonObject = {}
     if phase is Phase.SILVER:
         done = [one for one in sync.steps() if one.phase is Phase.BRONZE and one.outcome == "succeeded"]
@@ -76,24 +78,17 @@ def attempt(sync: Sync, phase: Phase, tell: Callable[..., None]) -> JsonObject:
         if isinstance(error, LakeflowJobMetaError):
             raise TaskError(f"{phase.value} of {sync.source_id}: {failure.error}") from error
         raise
-    sync.write_step(
-        Step(
-            dataset_id=sync.dataset_id,
-            tenant_id=sync.tenant_id,
-            version=sync.version,
-            run_id=sync.run_id,
-            repair=sync.repair,
-            phase=phase,
-            attempt=sync.attempt,
-            outcome="succeeded",
-            started_at=started,
-            ended_at=sync.clock(),
-            table=str(written.table),
-            rows_in=written.rows_in,
-            rows_out=written.rows_out,
-            detail=written.detail,
-        )
+    step = _step(
+        sync,
+        phase,
+        "succeeded",
+        started,
+        table=str(written.table),
+        rows_in=written.rows_in,
+        rows_out=written.rows_out,
+        detail=written.detail,
     )
+    sync.write_step(step)
     tell("done", phase=phase.value, rows=written.rows_out)
     return {
         "phase": phase.value,
@@ -108,8 +103,9 @@ def conclude(sync: Sync, job_run: Callable[[], Run | None], tell: Callable[..., 
     """Record how the sync ended.
 
     Raises:
-        TaskError: it failed, so that the run fails as well (a run is what its last tasks are).
+        TaskError: it failed, so that the run fails as well (a run is what its last tasks are), or it was deleted.
     """
+    _refuse_deleted(sync)
     bronze_key, silver_key, _ = task_keys(sync.source_id)
     keys = {Phase.BRONZE: bronze_key, Phase.SILVER: silver_key}
     status, summary = record.end(sync, job_run(), keys)
@@ -135,32 +131,40 @@ def _given_up(sync: Sync, phase: Phase) -> Step | None:
     )
 
 
-def _record_failure(sync: Sync, phase: Phase, failure: Failure, started: Any, known: JsonObject) -> None:
-    sync.write_step(
-        Step(
-            dataset_id=sync.dataset_id,
-            tenant_id=sync.tenant_id,
-            version=sync.version,
-            run_id=sync.run_id,
-            repair=sync.repair,
-            phase=phase,
-            attempt=sync.attempt,
-            outcome="failed",
-            started_at=started,
-            ended_at=sync.clock(),
-            error_class=failure.error_class,
-            error=failure.error,
-            retryable=failure.retryable,
-        )
-    )
+def _record_failure(sync: Sync, phase: Phase, failure: Failure, started: datetime, known: JsonObject) -> None:
+    what = {
+        "error_class": failure.error_class,
+        "error": failure.error,
+        "retryable": failure.retryable,
+    }
+    sync.write_step(_step(sync, phase, "failed", started, **what))
     if not failure.retryable:
-        sync.event(
-            Status.FAILED,
-            phase,
-            error_class=failure.error_class,
-            error=failure.error,
-            retryable=False,
-            **known,
+        sync.event(Status.FAILED, phase, **what, **known)
+
+
+def _step(sync: Sync, phase: Phase, outcome: str, started: datetime, **more: Any) -> Step:
+    """What this attempt did, which ends now."""
+    return Step(
+        dataset_id=sync.dataset_id,
+        tenant_id=sync.tenant_id,
+        version=sync.version,
+        run_id=sync.run_id,
+        repair=sync.repair,
+        phase=phase,
+        attempt=sync.attempt,
+        outcome=outcome,
+        started_at=started,
+        ended_at=sync.clock(),
+        **more,
+    )
+
+
+def _refuse_deleted(sync: Sync) -> None:
+    """Raises TaskError when the dataset was deleted while its run waited: its tables must not come back."""
+    latest = sync.events.latest([sync.dataset_id]).get(sync.dataset_id)
+    if latest is not None and latest.status is Status.NOT_SYNCED:
+        raise TaskError(
+            f"dataset {sync.dataset_id} was deleted at {latest.since:%Y-%m-%d %H:%M:%S} UTC: there is nothing to sync"
         )
 
 

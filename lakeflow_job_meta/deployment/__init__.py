@@ -2,7 +2,7 @@
 
 What lives here: what was asked for (`request`), the monitor's jobs as rows (`monitor_jobs`), the wheel
 (`wheel`), what was made and has to be unmade (`ledger`), the services `deploy` and `destroy`, and the
-diagnosis (`doctor`).
+diagnosis (`doctor` and its parts) with the command that mends (`command`).
 
 What may not live here: another way to write jobs. The monitor's jobs are modules like any others, of a
 control table of their own that exists in memory only, `<control table>_deployment`: the orchestrator

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from lakeflow_job_meta.control import events, file_records, job_records, query_records
 from lakeflow_job_meta.control.commit import commit
@@ -14,15 +15,21 @@ from lakeflow_job_meta.control.control_table import ControlTable, settings_row
 from lakeflow_job_meta.control.events import Events
 from lakeflow_job_meta.control.job_records import JobRecords
 from lakeflow_job_meta.deployment import monitor_jobs
-from lakeflow_job_meta.deployment.ledger import Ledger, Made
+from lakeflow_job_meta.deployment.ledger import MARKED, Ledger, Made, mark
 from lakeflow_job_meta.deployment.request import Request, volume_of
 from lakeflow_job_meta.deployment.steps import Outcome, Outline, Step
-from lakeflow_job_meta.deployment.wheel import Wheel, packages_volume
-from lakeflow_job_meta.errors import MetadataError, UsageError, VolumeError, WorkspaceError
+from lakeflow_job_meta.deployment.wheel import Wheel, is_intact, packages_volume
+from lakeflow_job_meta.errors import (
+    LakeflowJobMetaError,
+    Problem,
+    UsageError,
+    VolumeError,
+    WorkspaceError,
+)
 from lakeflow_job_meta.metadata.rows import SETTINGS_MODULE, SETTINGS_ROW, Row
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.orchestrator import JobOrchestrator
-from lakeflow_job_meta.ports import TableDefinition
+from lakeflow_job_meta.ports import SecurableKind, TableDefinition
 from lakeflow_job_meta.reconcile.actions import Action, Plan
 from lakeflow_job_meta.reconcile.apply import Progress
 from lakeflow_job_meta.runtime import Runtime
@@ -82,8 +89,9 @@ class Deployment:
         """What would be done. Writes nothing.
 
         Raises:
-            MetadataError: the monitor's jobs are not valid (a job cluster with unknown fields).
-            UsageError: the catalog does not exist. WorkspaceError, TablesError: it cannot be read.
+            UsageError: the catalog does not exist; the monitor's jobs are not valid (a job cluster with unknown
+                fields, a wrong cron expression).
+            MetadataError: the control table's settings row is wrong. WorkspaceError, TablesError: it cannot be read.
         """
         self._tasks = self._survey()
         rows = monitor_jobs.rows(self.request)
@@ -92,7 +100,9 @@ class Deployment:
         planned = self._orchestrator().plan(rows=rows, modules=modules)
         problems = [problem for action in planned.refused for problem in action.problems]
         if problems:
-            raise MetadataError(problems)
+            # A job row that is refused takes its job clusters along: that the task's is unknown says nothing.
+            problems = [one for one in problems if "job_cluster_key" not in one.message] or problems
+            raise UsageError("; ".join(dict.fromkeys(map(_about_flag, problems))))
         actions, runs = stale_runs(self.runtime, planned)
         return Outline(
             tuple(task.step for task in self._tasks), replace(planned, actions=actions), runs=tuple(runs)
@@ -134,7 +144,7 @@ class Deployment:
             return _kept("schema", name)
         return _Task(
             Step("create", "schema", name),
-            lambda: platform.create_schema(catalog, schema, "Made by lakeflow_job_meta"),
+            lambda: platform.create_schema(catalog, schema, self._marked("Schema of lakeflow_job_meta")),
             Made("schema", name),
         )
 
@@ -143,7 +153,7 @@ class Deployment:
             return _kept("volume", str(volume))
         return _Task(
             Step("create", "volume", str(volume)),
-            lambda: self.runtime.catalog.create_volume(volume, comment),
+            lambda: self.runtime.catalog.create_volume(volume, self._marked(comment)),
             Made("volume", str(volume)),
         )
 
@@ -159,40 +169,39 @@ class Deployment:
         return _kept("folder", path)
 
     def _make_tables(self) -> list[_Task]:
-        tables = self.runtime.tables
-        control = ControlTable(tables, self._table)
+        control = ControlTable(self.runtime.tables, self._table)
         is_there = control.exists()
-        tasks = [
-            _kept("table", str(self._table))
-            if is_there
-            else _Task(
-                Step("create", "table", str(self._table)), control.ensure, Made("table", str(self._table))
-            )
-        ]
+        tasks = [_kept("table", str(self._table)) if is_there else self._table_of(control.definition)]
         for definition in companions(self._table):
-            name = str(definition.name)
-            if is_there and tables.columns(definition.name) is not None:
-                tasks.append(_kept("table", name))
+            if is_there and self.runtime.tables.columns(definition.name) is not None:
+                tasks.append(_kept("table", str(definition.name)))
             else:
-                tasks.append(
-                    _Task(
-                        Step("create", "table", name),
-                        lambda definition=definition: commit(lambda: tables.create_table(definition)),  # type: ignore[misc]
-                        Made("table", name),
-                    )
-                )
+                tasks.append(self._table_of(definition))
         return tasks
+
+    def _table_of(self, definition: TableDefinition) -> _Task:
+        name, tables = str(definition.name), self.runtime.tables
+        marked = replace(definition, comment=self._marked(definition.comment))
+        return _Task(
+            Step("create", "table", name),
+            lambda: commit(lambda: tables.create_table(marked)),
+            Made("table", name),
+        )
+
+    def _marked(self, comment: str) -> str:
+        return f"{comment} {mark(self._table, self.runtime.workspace.workspace_id)}"
 
     def _upload(self, wheel: Wheel) -> _Task:
         path = self.request.package
+        detail = f"{len(wheel.data) / 1e6:.1f} MB"
         try:
-            self.runtime.volumes.stat(path)
+            if is_intact(path, self.runtime.volumes.read(path)):
+                return _kept("wheel", path)
+            detail += ", in place of one with another content"
         except VolumeError:
             pass  # not there yet
-        else:
-            return _kept("wheel", path)
         return _Task(
-            Step("upload", "wheel", path, f"{len(wheel.data) / 1e6:.1f} MB"),
+            Step("upload", "wheel", path, detail),
             lambda: self.runtime.volumes.upload(path, io.BytesIO(wheel.data)),
             Made("wheel", path),
         )
@@ -214,7 +223,7 @@ class Deployment:
         return _Task(
             Step("set", "setting", PACKAGE, f"{former.get(PACKAGE) or 'absent'} -> {package}"),
             lambda: control.write([with_setting(row, package)]),
-            Made("setting", PACKAGE, former=former.get(PACKAGE), value=package),
+            Made("setting", PACKAGE, former=former.get(PACKAGE), value=package, fresh=row is None),
         )
 
     # ------------------------------------------------------------ apply
@@ -225,25 +234,55 @@ class Deployment:
         Raises:
             WorkspaceError, TablesError, VolumeError: a step failed; what was done before is in the ledger.
         """
-        ledger: Ledger | None = None
-        waiting: list[Made] = []
-        writes = 0
-        for task in self._tasks:
-            if not task.step.changes:
-                continue
-            task.do()
-            writes += 1
-            if task.made is not None:
-                waiting.append(task.made)
-            if task.step.kind != "schema" and waiting:  # there is a schema now for the ledger to lie in
-                ledger = ledger or ledger_of(self.runtime)
-                ledger.add(waiting)
-                waiting = []
-        result = self._orchestrator().apply(outline.plan, progress=progress)
+        writes = self._make([task for task in self._tasks if task.made is not None])
+        result = self._orchestrator().apply(
+            outline.plan, progress=progress, rows=monitor_jobs.rows(self.request)
+        )
         failed = {one.action.job_id for one in result.results if one.error}
         ended, errors = cancel(self.runtime, [run for run in outline.runs if run[0] not in failed])
         jobs = {one.action.module: one.job_id for one in result.results if one.job_id is not None}
         return Outcome(outline, result.results, writes + result.writes + ended, tuple(errors), jobs)
+
+    def _make(self, tasks: Sequence[_Task]) -> int:
+        """Carry the tasks out, with the ledger before and after; how many there were."""
+        if not tasks:
+            return 0
+        ledger = ledger_of(self.runtime)
+        things = [task.made for task in tasks if task.made is not None]
+        left = list(tasks)
+        if things[0] == Made("schema", f"{self._table.catalog}.{self._table.schema}"):
+            left.pop(0).do()  # the ledger lies in it; what has become of it is known by its mark
+        ledger.intend(things)
+        try:
+            for task in left:
+                task.do()
+        except LakeflowJobMetaError:
+            with suppress(LakeflowJobMetaError):  # the intents and the marks are enough to tell
+                ledger.add(self._ours(things[: tasks.index(task)]))
+            raise
+        ledger.add(self._ours(things))
+        return len(tasks)
+
+    def _ours(self, things: Sequence[Made]) -> list[Made]:
+        """Without what somebody else made after `plan` had looked: making what is there does nothing."""
+        return [one for one in things if one.kind not in MARKED or is_marked(self.runtime, one)]
+
+
+#: Which flag a field of the monitor's jobs comes from.
+_FLAGS = {"quartz_cron_expression": "--cron", "timezone_id": "--timezone", "job_cluster": "--job-cluster"}
+
+
+def _about_flag(problem: Problem) -> str:
+    """What is wrong with a field of the monitor's jobs, with the flag that it was given by."""
+    about = f"{problem.pointer} {problem.message}"
+    flag = next((flag for name, flag in _FLAGS.items() if name in about), "")
+    return f"{flag}: {problem.message}" if flag else problem.message
+
+
+def is_marked(runtime: Runtime, one: Made) -> bool:
+    """Whether the thing is there and says itself that a deployment of this table, from this workspace, made it."""
+    found = runtime.platform.find(cast(SecurableKind, one.kind), one.name)
+    return found is not None and mark(runtime.control_table, runtime.workspace.workspace_id) in found.comment
 
 
 def recorded(runtime: Runtime, owner: TableName) -> set[str]:

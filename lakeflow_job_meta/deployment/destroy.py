@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from lakeflow_job_meta.control.commit import commit
 from lakeflow_job_meta.control.control_table import ControlTable, settings_row
 from lakeflow_job_meta.control.job_records import JobRecords
 from lakeflow_job_meta.control.query_records import QueryRecords
@@ -14,22 +15,25 @@ from lakeflow_job_meta.deployment.deploy import (
     PACKAGE,
     cancel,
     companions,
+    is_marked,
     ledger_of,
     stale_runs,
     with_setting,
 )
-from lakeflow_job_meta.deployment.ledger import Made
+from lakeflow_job_meta.deployment.ledger import MARKED, Made
 from lakeflow_job_meta.deployment.request import volume_of
 from lakeflow_job_meta.deployment.steps import Outcome, Outline, Step
 from lakeflow_job_meta.errors import (
     InvalidRequest,
     LakeflowJobMetaError,
     NotFound,
+    PlanError,
+    TableMismatch,
     TableNotFound,
     VolumeError,
     WorkspaceError,
 )
-from lakeflow_job_meta.metadata.rows import SETTINGS_MODULE
+from lakeflow_job_meta.metadata.rows import SETTINGS_MODULE, SETTINGS_ROW
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.orchestrator import JobOrchestrator
 from lakeflow_job_meta.reconcile.actions import Plan
@@ -64,14 +68,41 @@ class Destruction:
 
     def plan(self) -> Outline:
         """What would be taken away. Writes nothing."""
-        made = {(one.kind, one.name): one for one in ledger_of(self.runtime).made()}
+        made = self._made()
         monitors = self._monitors().plan(rows=[], force=True)
         actions, runs = stale_runs(self.runtime, monitors)
+        others = self._other_workspaces()
         modules = None
-        if not self._keep_data and ("table", str(self._table.companion("jobs"))) in made:
-            modules = self._modules().plan(rows=[], force=True)
-        steps = tuple(self._steps(list(made.values())))
-        return Outline(steps, replace(monitors, actions=actions), modules, tuple(runs))
+        if others:
+            why = f"workspace {', '.join(others)} has jobs by it: destroy there first"
+            steps = [Step("keep", kind, name, why) for kind, name in made]
+        else:
+            if not self._keep_data and ("table", str(self._table.companion("jobs"))) in made:
+                modules = self._modules().plan(rows=[], force=True)
+            steps = self._steps(list(made.values()))
+        return Outline(tuple(steps), replace(monitors, actions=actions), modules, tuple(runs))
+
+    def _made(self) -> dict[tuple[str, str], Made]:
+        """What deployments made, by kind and name; of mere intents those things that bear the mark."""
+        schema = Made("schema", f"{self._table.catalog}.{self._table.schema}", is_certain=False)
+        found = {(schema.kind, schema.name): schema}  # it is made before there can be a ledger
+        found |= {(one.kind, one.name): one for one in ledger_of(self.runtime).made()}
+        return {
+            key: one
+            for key, one in found.items()
+            if one.is_certain or one.kind not in MARKED or is_marked(self.runtime, one)
+        }
+
+    def _other_workspaces(self) -> list[str]:
+        """Workspaces beside this one whose jobs come from these tables: one metastore, several workspaces."""
+        here = self.runtime.workspace.workspace_id
+        return sorted(
+            {
+                other
+                for owner in (self._table, self._owner)
+                for other in JobRecords(self.runtime.tables, owner, here).other_workspaces()
+            }
+        )
 
     def _monitors(self) -> JobOrchestrator:
         return JobOrchestrator(self._owner, runtime=self.runtime.beside(self._owner), sleep=self._sleep)
@@ -98,11 +129,11 @@ class Destruction:
                 if count == 0:
                     steps.append(Step("delete", "folder", one.name))
                 elif count:
-                    steps.append(Step("keep", "folder", one.name, f"{count} files are in it"))
+                    steps.append(Step("keep", "folder", one.name, f"{_count(count, 'file')} in it"))
         for name in sorted(gone):
             if self.runtime.catalog.volume_exists(TableName.parse(name)):
                 count = self._file_count(_path(name))
-                steps.append(Step("delete", "volume", name, f"{count} files" if count else ""))
+                steps.append(Step("delete", "volume", name, _count(count, "file")))
         kept = {str(self._owner.companion("events"))} if self._keep_data else set()
         steps += [
             Step("delete", "table", str(one.name))
@@ -139,7 +170,7 @@ class Destruction:
         if name != str(self._table):
             return ""
         count = len(ControlTable(self.runtime.tables, self._table).rows())
-        return f"{count} rows" if count else ""
+        return _count(count, "row")
 
     def _is_set(self, one: Made) -> bool:
         """Whether the setting still has the value that a deployment gave it."""
@@ -147,7 +178,7 @@ class Destruction:
             return False
         try:
             rows = ControlTable(self.runtime.tables, self._table).rows([SETTINGS_MODULE])
-        except TableNotFound:
+        except (TableNotFound, TableMismatch):  # gone, or another's by now
             return False
         return bool(self.runtime.settings_from(rows)[PACKAGE] == one.value and settings_row(rows) is not None)
 
@@ -166,7 +197,10 @@ class Destruction:
         others = sorted(table for table in left if table.startswith(f"{one.name}."))
         if others:
             return Step(
-                "keep", "schema", one.name, f"{len(others)} other tables are in it, {others[0]} among them"
+                "keep",
+                "schema",
+                one.name,
+                f"in it: {_count(len(others), 'other table')}, {others[0]} among them",
             )
         return Step("delete", "schema", one.name, "if nothing else is in it")
 
@@ -174,7 +208,10 @@ class Destruction:
 
     def apply(self, outline: Outline, progress: Progress | None = None) -> Outcome:
         """Do what `plan` said; what cannot be taken away is told, and the rest goes on."""
-        removed = self._monitors().apply(outline.plan, progress=progress)
+        try:
+            removed = self._monitors().apply(outline.plan, progress=progress, rows=[])
+        except (PlanError, TableNotFound) as error:  # somebody else has just taken it away
+            return Outcome(outline, (), 0, (f"another --destroy is at work, look again after it: {error}",))
         results, writes, notes = list(removed.results), removed.writes, []
         ended, errors = cancel(self.runtime, outline.runs)
         writes += ended
@@ -185,7 +222,7 @@ class Destruction:
         if outline.modules is not None:
             # Until it ended, the monitor may have made jobs that nobody had seen: they hang on the table, too.
             modules = self._modules().plan(rows=[], force=True)
-            taken = self._modules().apply(modules, progress=progress)
+            taken = self._modules().apply(modules, progress=progress, rows=[])
             results += taken.results
             writes += taken.writes + self._delete_paused(modules, errors)
             if any(result.error for result in taken.results) or errors:
@@ -205,7 +242,16 @@ class Destruction:
                 errors.append(f"{step} failed: {error}")
                 break  # what comes later is what says what was made
             writes += 1
+        if self._keep_data and not errors:
+            self._forget(outline.steps)
         return Outcome(outline, tuple(results), writes, tuple(errors), notes=tuple(notes))
+
+    def _forget(self, steps: Sequence[Step]) -> None:
+        """Take what is gone out of the ledger, which stays: of that name there may be another's one day."""
+        gone = {(step.kind, step.name) for step in steps if step.changes}
+        things = [one for key, one in self._made().items() if key in gone]
+        if things:
+            ledger_of(self.runtime).forget(things)
 
     def _wait(self, runs: Sequence[tuple[int, int]]) -> list[str]:
         """Wait until the runs ended; what is left of them after RUNS_SECONDS."""
@@ -268,10 +314,27 @@ class Destruction:
         elif step.kind == "folder":
             self.runtime.volumes.delete_folder(step.name)
         elif step.kind == "setting":
-            control = ControlTable(self.runtime.tables, self._table)
-            row = settings_row(control.rows([SETTINGS_MODULE]))
-            made = {one.name: one for one in ledger_of(self.runtime).made() if one.kind == "setting"}
-            control.write([with_setting(row, made[step.name].former)])
+            self._set_back()
+
+    def _set_back(self) -> None:
+        """Give the setting its former value; a settings row that was made for it and says nothing else goes."""
+        control = ControlTable(self.runtime.tables, self._table)
+        [made] = (one for one in ledger_of(self.runtime).made() if one.kind == "setting")
+        row = with_setting(settings_row(control.rows([SETTINGS_MODULE])), made.former)
+        control.write([row])
+        if made.fresh and row.transformation_config == "{}":
+            commit(self._delete_settings_row)
+
+    def _delete_settings_row(self) -> None:
+        """Rows are never deleted, but this one is a deployment's own; unless somebody wrote into it just now."""
+        self.runtime.tables.query(
+            f"DELETE FROM {self._table.quoted} WHERE `module_name` = '{SETTINGS_MODULE}' AND "
+            f"`source_id` = '{SETTINGS_ROW}' AND `transformation_config` = '{{}}'"
+        )
+
+
+def _count(number: int | None, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}" if number else ""
 
 
 def _back(one: Made) -> str:

@@ -6,7 +6,7 @@ Reads only. A check whose piece rests on one that failed is not made: its `ok` i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,11 +15,15 @@ from lakeflow_job_meta import __version__
 from lakeflow_job_meta.control.control_table import ControlTable
 from lakeflow_job_meta.control.job_records import JobRecords
 from lakeflow_job_meta.control.records import JobRecord
-from lakeflow_job_meta.deployment.deploy import PACKAGE
+from lakeflow_job_meta.deployment.command import deploy_command
+from lakeflow_job_meta.deployment.deploy import PACKAGE, companions
 from lakeflow_job_meta.deployment.doctor_dxr import reach
+from lakeflow_job_meta.deployment.doctor_grants import missing_grants
 from lakeflow_job_meta.deployment.monitor_jobs import MODULES, MONITOR, deployment_table
 from lakeflow_job_meta.deployment.request import volume_of
+from lakeflow_job_meta.deployment.wheel import is_intact, packages_volume
 from lakeflow_job_meta.errors import (
+    DxrUnauthorized,
     LakeflowJobMetaError,
     PermissionDenied,
     TableMismatch,
@@ -32,13 +36,6 @@ from lakeflow_job_meta.runtime import Runtime
 
 JsonObject = dict[str, Any]
 
-#: What the monitor needs, by kind of object (Unity Catalog's privileges).
-NEEDED: Mapping[SecurableKind, tuple[str, ...]] = {
-    "catalog": ("USE_CATALOG",),
-    "schema": ("USE_SCHEMA", "CREATE_TABLE"),
-    "table": ("SELECT", "MODIFY"),
-    "volume": ("READ_VOLUME",),
-}
 _VERSION = re.compile(r"lakeflow[-_.]job[-_.]meta(?:==|-)([^-\s;]+)", re.IGNORECASE)
 
 
@@ -77,29 +74,37 @@ class Doctor:
         volume_path: the watched folder; empty: the one of the deployed monitor, if any.
         warehouse_id: the SQL warehouse that was named, if any.
         cluster_id: a cluster to look at; empty: the one of the deployed monitor, if any.
+        reach: flags that led to this workspace, for the commands that it tells people to run.
     """
 
     def __init__(
-        self, runtime: Runtime, *, volume_path: str = "", warehouse_id: str = "", cluster_id: str = ""
+        self,
+        runtime: Runtime,
+        *,
+        volume_path: str = "",
+        warehouse_id: str = "",
+        cluster_id: str = "",
+        reach: Sequence[str] = (),
     ) -> None:
         self.runtime = runtime
         self._table = runtime.control_table
         self._volume_path = volume_path
         self._warehouse_id = warehouse_id
         self._cluster_id = cluster_id
+        self._reach = tuple(reach)
         self._failed: set[str] = set()
 
     def checks(self) -> Iterator[Check]:
         """Every check, as it is made."""
         for name, rests_on, probe, fix in (
             ("host", (), self._host, "set DATABRICKS_HOST to https://..., or name a profile with --profile"),
-            ("auth", ("host",), self._auth, "set DATABRICKS_TOKEN, or log in: databricks auth login"),
+            ("auth", ("host",), self._auth, self._log_in),
             ("identity", ("auth",), self._identity, "log in as an active user or service principal"),
             (
                 "warehouse",
                 ("auth",),
                 self._warehouse,
-                "name a warehouse that you may use with --warehouse-id",
+                "give --warehouse-id ID; databricks warehouses list shows them",
             ),
             (
                 "sql",
@@ -107,34 +112,31 @@ class Doctor:
                 self._sql,
                 "give --warehouse-id ID, or run where there is a Spark session",
             ),
-            (
-                "catalog",
-                ("auth",),
-                self._catalog,
-                f"have it made, or ask for: GRANT USE CATALOG ON CATALOG {self._table.catalog}",
-            ),
-            ("schema", ("catalog",), self._schema, "lakeflow-job-meta deploy makes it"),
-            ("volume", ("schema",), self._volume, "lakeflow-job-meta deploy --volume-path PATH makes it"),
-            ("control_table", ("schema", "sql"), self._control_table, "lakeflow-job-meta deploy makes it"),
+            ("catalog", ("auth",), self._catalog, self._see_catalog),
+            ("schema", ("catalog",), self._schema, self._deploy),
+            ("volume", ("schema",), self._volume, self._deploy),
+            ("control_table", ("schema", "sql"), self._control_table, self._deploy),
             (
                 "permissions",
                 ("identity", "schema"),
                 self._permissions,
                 "ask the owner for the grants named here",
             ),
-            ("package", ("control_table",), self._package, "deploy again: lakeflow-job-meta deploy"),
-            ("monitor", ("control_table",), self._monitor, "lakeflow-job-meta deploy makes its job"),
+            ("package", ("control_table",), self._package, self._deploy),
+            ("monitor", ("control_table",), self._monitor, self._deploy),
+            ("compute", ("auth",), self._compute, lambda: self._deploy(serverless=True)),
             (
-                "compute",
-                ("auth",),
-                self._compute,
-                "deploy again with --serverless, --job-cluster or --cluster-id",
+                "dxr",
+                (),
+                self._dxr,
+                "set DXR_BASE_URL to where Data X-Ray answers, and open the way through firewalls",
             ),
-            ("dxr", (), self._dxr, "set DXR_BASE_URL and DXR_API_KEY, and open the way through firewalls"),
         ):
             yield self._check(name, rests_on, probe, fix)
 
-    def _check(self, name: str, rests_on: tuple[str, ...], probe: Callable[[], str], fix: str) -> Check:
+    def _check(
+        self, name: str, rests_on: tuple[str, ...], probe: Callable[[], str], fix: str | Callable[[], str]
+    ) -> Check:
         broken = [one for one in rests_on if one in self._failed]
         if broken:
             self._failed.add(name)
@@ -143,10 +145,30 @@ class Doctor:
             return Check(name, True, probe())
         except _Broken as error:
             found, fix = str(error), error.fix or fix
+        except DxrUnauthorized as error:
+            found = str(error)
+            fix = "databricks secrets put-secret SCOPE KEY with the newest token, or DXR_API_KEY where it is set"
         except LakeflowJobMetaError as error:
             found = str(error)
         self._failed.add(name)
-        return Check(name, False, found, fix)
+        return Check(name, False, found, fix if isinstance(fix, str) else fix())
+
+    # ------------------------------------------------------------ what to do
+
+    def _log_in(self) -> str:
+        host = self.runtime.environment.get("DATABRICKS_HOST", "")
+        return f"set DATABRICKS_TOKEN, or: databricks auth login{f' --host {host}' if host else ''}"
+
+    def _see_catalog(self) -> str:
+        who = f" TO `{self._caller.name}`" if self._caller is not None and self._caller.name else ""
+        return f"CREATE CATALOG {self._table.catalog}, or GRANT USE CATALOG ON CATALOG {self._table.catalog}{who}"
+
+    def _deploy(self, *, serverless: bool = False) -> str:
+        """The command that makes what is missing, as it was deployed, if it was."""
+        applied = {name: (one.applied or {}).get("settings") or {} for name, one in self._records.items()}
+        return deploy_command(
+            self._table, applied, reach=self._reach, volume_path=self._volume_path, serverless=serverless
+        )
 
     # ------------------------------------------------------------ workspace
 
@@ -256,32 +278,11 @@ class Doctor:
         )
         who = self._caller if run_as in ("", self._caller.name) else Caller(run_as)
         table = self._table
-        objects: list[tuple[SecurableKind, str]] = [
-            ("catalog", table.catalog),
-            ("schema", f"{table.catalog}.{table.schema}"),
-            ("table", str(table)),
-        ]
-        if self._watched:
-            objects.append(("volume", str(volume_of(self._watched))))
-        owned: set[str] = set()
-        missing: list[str] = []
-        for kind, name in objects:
-            found = self.runtime.platform.find(kind, name)
-            if found is None:
-                continue  # another check's to tell
-            inherits = any(name.startswith(f"{one}.") for one in owned)
-            if inherits or found.owner == who.name or found.owner in who.groups:
-                owned.add(name)
-                continue
-            held = self.runtime.platform.privileges(kind, name, who.name)
-            if not held & {"ALL_PRIVILEGES", "MANAGE"}:
-                missing += [
-                    f"GRANT {one.replace('_', ' ')} ON {kind.upper()} {name} TO `{who.name}`"
-                    for one in NEEDED[kind]
-                    if one not in held
-                ]
+        tables = [table, *(definition.name for definition in companions(table))]
+        volumes = [packages_volume(table), *([volume_of(self._watched)] if self._watched else [])]
+        missing = missing_grants(self.runtime.platform, who, tables, volumes)
         if missing:
-            raise _Broken(f"{who.name} lacks {len(missing)} privileges", "; ".join(missing))
+            raise _Broken(f"{who.name} lacks privileges on {len(missing)} objects", "; ".join(missing))
         return f"{who.name} has what the monitor needs"
 
     # ------------------------------------------------------------ what was deployed
@@ -293,14 +294,22 @@ class Doctor:
         return {name: record for name, record in records.items() if record.job_id is not None}
 
     @cached_property
-    def _job(self) -> RemoteJob | None:
-        """The deployed monitor's job; None where nobody can tell: why not, the check `monitor` says."""
+    def _records(self) -> dict[str, JobRecord]:
+        """As `_recorded`; empty where nobody can tell: why not, the check `monitor` says."""
         if self._failed & {"auth", "sql", "schema"}:
+            return {}
+        try:
+            return self._recorded()
+        except LakeflowJobMetaError:
+            return {}
+
+    @cached_property
+    def _job(self) -> RemoteJob | None:
+        """The deployed monitor's job; None where nobody can tell."""
+        record = self._records.get(MONITOR)
+        if record is None or record.job_id is None:
             return None
         try:
-            record = self._recorded().get(MONITOR)
-            if record is None or record.job_id is None:
-                return None
             return self.runtime.workspace.jobs.get(record.job_id)
         except LakeflowJobMetaError:
             return None
@@ -322,12 +331,17 @@ class Doctor:
             return f"no package is set: tasks install lakeflow_job_meta {__version__} from the package index"
         if package.startswith("/Volumes/"):
             try:
-                self.runtime.volumes.stat(package)
+                data = self.runtime.volumes.read(package)
             except VolumeError as error:
-                raise _Broken(f"the wheel {package} is not there: {error}", "") from error
+                raise _Broken(f"the wheel {package} cannot be read: {error}", "") from error
+            if volume_of(package) == packages_volume(self._table) and not is_intact(package, data):
+                raise _Broken(f"the wheel {package} was swapped: its content is not what was deployed", "")
         version = _VERSION.search(package.rpartition("/")[2])
         if version is not None and version.group(1) != __version__:
-            raise _Broken(f"{package} is deployed, and version {__version__} is running here", "")
+            raise _Broken(
+                f"{package} is deployed, and version {__version__} is running here",
+                f"install version {version.group(1)} here, or deploy this one: {self._deploy()}",
+            )
         return f"{package}, version {__version__}"
 
     def _monitor(self) -> str:
@@ -355,7 +369,7 @@ class Doctor:
             if state in ("FAILED", "TIMEDOUT", "INTERNAL_ERROR"):
                 raise _Broken(
                     f"run {runs[0].run_id} of {name} ended {state}: {runs[0].message or 'see its output'}",
-                    f"read the output of run {runs[0].run_id}, and status, then deploy again",
+                    f"read the output of run {runs[0].run_id}, then {self._deploy()}",
                 )
             said.append(f"{name}: job {job.job_id}, {state}")
         return "; ".join(said)

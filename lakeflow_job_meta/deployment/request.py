@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +18,13 @@ MODES: tuple[Mode, ...] = ("continuous", "triggered", "scheduled")
 #: Cron of the job that looks without being told: alone (`scheduled`), and behind triggers, for files that
 #: were overwritten and for drift.
 DEFAULT_CRON: Mapping[str, str] = {"scheduled": "0 0/5 * * * ?", "triggered": "0 17 * * * ?"}
+#: A requirement of this distribution (PEP 508), or the place of its wheel (PEP 427). A name that is nearly right
+#: would only show when the run cannot start, or, worse, install another's package.
+_PACKAGE = re.compile(
+    r"lakeflow[-_.]job[-_.]meta(\[[\w, -]*\])?\s*((===|[=<>!~]=|[<>])[^;]+|@\s*\S+)?"
+    r"|(/Volumes/|/Workspace/|https://)([^/]+/)*lakeflow_job_meta-[^/]+\.whl",
+    re.IGNORECASE,
+)
 #: Jobs API: a trigger's wait is 0 (none) or at least so many seconds.
 SHORTEST_WAIT = 60
 
@@ -74,6 +82,11 @@ class Request:
         if self.wait_seconds and self.wait_seconds < SHORTEST_WAIT:
             raise UsageError(
                 f"a trigger waits 0 or at least {SHORTEST_WAIT} seconds after a change, not {self.wait_seconds}"
+            )
+        if self.package and not _PACKAGE.fullmatch(self.package):
+            raise UsageError(
+                f"--package {self.package!r} brings no lakeflow-job-meta: give a requirement such as "
+                "lakeflow-job-meta==0.1.0, or the path of its wheel below /Volumes or /Workspace"
             )
         if self.cron and self.mode == "continuous":
             raise UsageError("a continuous monitor has no cron expression: use --mode triggered or scheduled")

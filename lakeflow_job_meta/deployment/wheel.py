@@ -53,6 +53,15 @@ def packages_volume(control_table: TableName) -> TableName:
     return control_table.companion("packages")
 
 
+def is_intact(path: str, data: bytes) -> bool:
+    """Whether an uploaded wheel still is what its folder's name says."""
+    folder, name = path.split("/")[-2:]
+    try:
+        return Wheel(name, data).mark == folder
+    except zipfile.BadZipFile:
+        return False
+
+
 def read(path: Path) -> Wheel:
     """The wheel of a file.
 

@@ -20,7 +20,8 @@ from lakeflow_job_meta.errors import StreamCut
 
 JsonObject = dict[str, Any]
 _NULL = b"null"
-_ABSENT = Raw(_NULL)
+#: A nested part that was not there.
+ABSENT = Raw(_NULL)
 #: Escapes of surrogates, which may be halves of pairs: JSON allows them, UTF-8 does not.
 _SURROGATES = (b"\\ud", b"\\uD")
 _PHRASE = b'"phrase"'
@@ -40,23 +41,23 @@ class SnapshotFile(Struct, gc=False, rename="camel"):
     content_sha256: str | None = None
     scan_depth: str | None = None
     metadata_extraction_status: str | None = None
-    datasource: Raw = _ABSENT
-    labels: Raw = _ABSENT
-    extracted_metadata: Raw = _ABSENT
-    entitlements: Raw = _ABSENT
-    dlp_labels: Raw = _ABSENT
-    annotators: Raw = _ABSENT
-    owner: Raw = _ABSENT
-    created_by: Raw = _ABSENT
-    modified_by: Raw = _ABSENT
-    external_metadata: Raw = _ABSENT
-    coordinates: Raw = _ABSENT
+    datasource: Raw = ABSENT
+    labels: Raw = ABSENT
+    extracted_metadata: Raw = ABSENT
+    entitlements: Raw = ABSENT
+    dlp_labels: Raw = ABSENT
+    annotators: Raw = ABSENT
+    owner: Raw = ABSENT
+    created_by: Raw = ABSENT
+    modified_by: Raw = ABSENT
+    external_metadata: Raw = ABSENT
+    coordinates: Raw = ABSENT
 
 
 #: Fields by their names in an answer.
 _KEYS = dict(zip(SnapshotFile.__struct_encode_fields__, SnapshotFile.__struct_fields__, strict=True))
 _NOTHING = SnapshotFile("-")
-_PARTS = {key: name for key, name in _KEYS.items() if getattr(_NOTHING, name) is _ABSENT}
+_PARTS = {key: name for key, name in _KEYS.items() if getattr(_NOTHING, name) is ABSENT}
 _TEXTS = {key: name for key, name in _KEYS.items() if name not in {*_PARTS.values(), "size"}}
 
 
@@ -95,7 +96,7 @@ def read(lines: Sequence[bytes], first: int, *, phrases: bool) -> tuple[list[Sna
 
 def text_of(part: Raw) -> bytes | None:
     """A nested part's JSON text, UTF-8; None when the part is null or was not there."""
-    if part is _ABSENT:
+    if part is ABSENT:
         return None
     found = bytes(part)
     return None if found == _NULL else found

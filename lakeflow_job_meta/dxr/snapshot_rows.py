@@ -12,12 +12,19 @@ from datetime import datetime, timezone
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from lakeflow_job_meta.dxr.snapshot_files import common_names_of, datasource_of, names_of, read, text_of
+from lakeflow_job_meta.dxr.snapshot_files import (
+    ABSENT,
+    common_names_of,
+    datasource_of,
+    names_of,
+    read,
+    text_of,
+)
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.ports import Column, TableDefinition
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch
+    from pyarrow import RecordBatch, Table
 
 PARTITION = "ingestion_date"
 #: Columns of the staged files that the table has not: where the line stood.
@@ -152,9 +159,11 @@ class Projection:
         columns["line_number"] += range(first, first + len(files))
         for name, of in _PLAIN:
             columns[name] += map(of, files)
-        for name, of in _NESTED:
-            columns[name] += map(text_of, map(of, files))
         rows = len(files)
+        for name, of in _NESTED:
+            parts = list(map(of, files))
+            # Some parts no file has: one look for all of them.
+            columns[name] += [None] * rows if parts.count(ABSENT) == rows else map(text_of, parts)
         sources = list(map(datasource_of, columns["datasource_json"][-rows:]))
         columns["datasource_id"] += [source[0] for source in sources]
         columns["datasource_name"] += [source[1] for source in sources]
@@ -167,28 +176,40 @@ class Projection:
         ]
 
     def batch(self) -> RecordBatch:
-        """The rows taken since the last batch."""
+        """The rows taken since the last batch; times are texts yet."""
         import pyarrow as pa
 
         columns, self._columns = self._columns, {name: [] for name in self._columns}
-        return pa.record_batch(
-            [self._array(field, columns[field.name]) for field in self.schema], schema=self.schema
-        )
+        arrays = []
+        for field in self.schema:
+            values = columns[field.name]
+            if field.name in _PARTS or field.name == "raw_json":  # UTF-8 as it came, checked by the parser
+                arrays.append(pa.array(values, pa.binary()).view(pa.string()))
+            else:
+                arrays.append(
+                    pa.array(values, pa.string() if pa.types.is_timestamp(field.type) else field.type)
+                )
+        return pa.record_batch(arrays, names=self.schema.names)
 
-    @staticmethod
-    def _array(field: Any, values: list[Any]) -> Any:
+    def table(self, batches: Sequence[RecordBatch]) -> Table:
+        """Batches put together, with the types of STAGED."""
         import pyarrow as pa
 
-        if field.name in _PARTS or field.name == "raw_json":  # UTF-8 as it came, checked by the parser
-            return pa.array(values, pa.binary()).view(pa.string())
-        if not pa.types.is_timestamp(field.type):
-            return pa.array(values, field.type)
-        try:
-            # Nanoseconds are read, and cut; what Arrow takes for a time without a zone is one in UTC.
-            exact = pa.array(values, pa.string()).cast(pa.timestamp("ns", tz="UTC"))
-            return exact.cast(field.type, safe=False)
-        except pa.ArrowInvalid:
-            return pa.array([None if text is None else read_time(text) for text in values], field.type)
+        table = pa.Table.from_batches(batches)
+        for at, field in enumerate(self.schema):
+            if pa.types.is_timestamp(field.type):
+                table = table.set_column(at, field, _times(table.column(at), field.type))
+        return table
+
+
+def _times(texts: Any, kind: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        # Nanoseconds are read, and cut; what Arrow takes for a time without a zone is one in UTC.
+        return texts.cast(pa.timestamp("ns", tz="UTC")).cast(kind, safe=False)
+    except pa.ArrowInvalid:
+        return pa.array([None if text is None else read_time(text) for text in texts.to_pylist()], kind)
 
 
 def read_time(text: str) -> datetime | None:

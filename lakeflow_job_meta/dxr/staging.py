@@ -110,13 +110,13 @@ class Staging:
                 if full:
                     if packed is not None:
                         packed.result()
-                    packed = beside.submit(_pack, writer, group)
+                    packed = beside.submit(_pack, writer, projection, group)
                     group, held = [], 0
             if projection.held:
                 group.append(projection.batch())
             if packed is not None:
                 packed.result()
-            _pack(writer, group)
+            _pack(writer, projection, group)
         return capped
 
     def remove(self) -> None:
@@ -144,12 +144,10 @@ class Staging:
                     continue
 
 
-def _pack(writer: ParquetWriter, batches: list[RecordBatch]) -> None:
+def _pack(writer: ParquetWriter, projection: Projection, batches: list[RecordBatch]) -> None:
     """Write a row group."""
-    import pyarrow as pa
-
     if batches:
-        writer.write_table(pa.Table.from_batches(batches), row_group_size=2 * GROUP_ROWS)
+        writer.write_table(projection.table(batches), row_group_size=2 * GROUP_ROWS)
 
 
 @contextmanager

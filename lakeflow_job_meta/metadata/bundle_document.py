@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ _KEYS: Mapping[str, str] = {
 _IGNORED = ("bundle", "sync", "artifacts", "include", "targets", "experimental", "scripts")
 _READ = ("variables", "workspace", "resources", "run_as", "permissions", "presets")
 _OWN = re.compile(r"\$\{bundle\.(name|target|environment)\}")
+#: A value that is nothing but a variable, or a part of one: only so can a mapping take its place.
+_WHOLE = re.compile(r"\$\{var\.([A-Za-z0-9_-]+)((?:\.[A-Za-z0-9_-]+)*)\}")
 
 
 @dataclass(slots=True)
@@ -46,9 +48,16 @@ class BundleDocument:
 
 
 def put_together(
-    main: Mapping[str, Any], included: Iterable[Mapping[str, Any]], target: str | None
+    main: Mapping[str, Any],
+    included: Iterable[Mapping[str, Any]],
+    target: str | None,
+    given: Collection[str] = (),
 ) -> BundleDocument:
-    """The bundle's jobs and variables for `target`; None: its default target, if it has one."""
+    """The bundle's jobs and variables for `target`; None: its default target, if it has one.
+
+    Args:
+        given: names of the variables that have a value from elsewhere, and need not be looked up.
+    """
     found = BundleDocument()
     whole: JsonObject = {}
     for part in (main, *included):
@@ -72,11 +81,16 @@ def put_together(
     value: JsonObject = {"resources": {"jobs": jobs}}
     if whole.get("variables"):
         value["variables"] = {
-            name: {key: inner for key, inner in one.items() if key in ("default", "description", "lookup")}
+            name: {
+                key: inner
+                for key, inner in one.items()
+                if key in ("default", "description") or (key == "lookup" and name not in given)
+            }
             if isinstance(one, dict)
             else one
             for name, one in whole["variables"].items()
         }
+        value = _with_complex(value)
     found.value = _replaced(value, names)
     found.target = chosen or ""
     found.root = _root(_replaced(whole.get("workspace") or {}, names))
@@ -107,7 +121,14 @@ def _chosen(targets: Mapping[str, Any], target: str | None, found: BundleDocumen
 def _apply_target(whole: JsonObject, target: Mapping[str, Any], name: str, found: BundleDocument) -> None:
     variables: JsonObject = {}
     for variable, value in (target.get("variables") or {}).items():
-        variables[variable] = value if isinstance(value, dict) else {"default": value}
+        declares = isinstance(value, dict) and value.keys() <= {"default", "description", "lookup", "type"}
+        variables[variable] = value if declares else {"default": value}
+        declared = (whole.get("variables") or {}).get(variable)
+        if (
+            isinstance(declared, dict) and variables[variable]
+        ):  # a value is instead of the bundle's, not beside it
+            rest = {key: inner for key, inner in declared.items() if key not in ("default", "lookup")}
+            whole["variables"] = {**whole["variables"], variable: rest}
     overrides = {key: target[key] for key in _READ[1:] if key in target}
     merged = _merged(whole, {**overrides, **({"variables": variables} if variables else {})})
     whole.clear()
@@ -160,6 +181,36 @@ def _merged(base: Any, over: Any, key: str = "") -> Any:
 
 def _key(item: Any, name: str) -> str:
     return str(item.get(name)) if isinstance(item, dict) else repr(item)
+
+
+def _with_complex(value: JsonObject) -> JsonObject:
+    """The document with its complex variables (mappings and lists) put in the place of `${var.NAME}`."""
+    complex_ones = {
+        name: one["default"]
+        for name, one in value["variables"].items()
+        if isinstance(one, dict) and isinstance(one.get("default"), (dict, list))
+    }
+    if not complex_ones:
+        return value
+    variables = {name: one for name, one in value["variables"].items() if name not in complex_ones}
+    result: JsonObject = _put_in({**value, "variables": variables}, complex_ones, ())
+    return result
+
+
+def _put_in(value: Any, complex_ones: Mapping[str, Any], inside: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {name: _put_in(inner, complex_ones, inside) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_put_in(inner, complex_ones, inside) for inner in value]
+    match = _WHOLE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[1] not in complex_ones or match[1] in inside:
+        return value  # one that holds itself stays, and is an unknown variable then
+    found = _put_in(complex_ones[match[1]], complex_ones, (*inside, match[1]))
+    for part in filter(None, match[2].split(".")):
+        if not isinstance(found, dict) or part not in found:
+            return value
+        found = found[part]
+    return found
 
 
 def _replaced(value: Any, names: Mapping[str, str]) -> Any:

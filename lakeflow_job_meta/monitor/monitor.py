@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from databricks.sdk import WorkspaceClient
 
     from lakeflow_job_meta.control.loading import Load
-    from lakeflow_job_meta.datasets.reconciler import Reconciler
+    from lakeflow_job_meta.datasets.reconciler import Watch
     from lakeflow_job_meta.ports import FileInfo
 
 JsonObject = dict[str, Any]
@@ -337,7 +337,7 @@ class MetadataMonitor:
         tick.notes += found.notes
 
     @cached_property
-    def _reconciler(self) -> Reconciler:
+    def _reconciler(self) -> Watch:
         from lakeflow_job_meta.datasets.reconciler import reconciler
 
         at = self.runtime

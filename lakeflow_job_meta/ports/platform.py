@@ -19,6 +19,7 @@ class Securable:
 
     full_name: str
     owner: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

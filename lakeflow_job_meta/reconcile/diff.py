@@ -1,6 +1,7 @@
 """Differences of two settings, path by path, and the three-way merge. Pure; knows only the rules.
 
-Absent, None, `{}` and `[]` are one and the same here: the API does not tell them apart.
+Absent, None, `{}` and `[]` are one and the same here: the API does not tell them apart, but for the few blocks
+that say something by being there (`rules.PRESENCE`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from lakeflow_job_meta.reconcile.rules import (
     DEFAULT_BY_PATH,
     DEFAULT_BY_PATH_WITH_GIT,
     KEY_BY_PATH,
+    PRESENCE,
     child,
     is_set,
 )
@@ -42,6 +44,9 @@ def _defaults(settings: Any) -> Mapping[str, Any]:
 
 def _walk(old: Any, new: Any, path: str, pattern: str, defaults: Mapping[str, Any]) -> Iterator[Change]:
     if not isinstance(old, (dict, list)) and _same(old, new):
+        return
+    if pattern in PRESENCE and (old is None) is not (new is None):
+        yield Change(path, old, new)
         return
     if _empty(new) and (_empty(old) or _server_default(defaults, pattern, old)):
         return

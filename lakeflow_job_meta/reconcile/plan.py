@@ -271,6 +271,8 @@ def _keep(state: ModuleState, desired: DesiredJob, settings: Settings) -> Action
     job_changes = diff(current, target)
     if job_changes and applied is not None and not reviving:
         intended = {change.path for change in diff(applied, wanted)}
+        # A trigger of another kind takes the pause status along: nobody changed that in the workspace.
+        intended |= {f"{path.partition('.')[0]}.pause_status" for path in intended if "." in path}
         job_changes = [replace(c, drift=c.path not in intended) for c in job_changes]
     left: list[Change] = []
     if drift == "report":

@@ -98,5 +98,5 @@ def _lines(value: object, limit: int = 20) -> list[str]:
 
 def _fields(value: object) -> list[str]:
     if isinstance(value, dict):
-        return [f"{name}: {canonical_json(item)}" for name, item in value.items()]
+        return [f"{name}: {canonical_json(item)}" for name, item in value.items()] or ["{}"]
     return [canonical_json(item) for item in value] if isinstance(value, list) else [canonical_json(value)]

@@ -64,7 +64,7 @@ def with_pause(target: JsonObject, wanted: JsonObject, status: str) -> JsonObjec
         return target
     return {
         name: {**value, "pause_status": status}
-        if name in TRIGGERS and value and not (wanted.get(name) or {}).get("pause_status")
+        if name in TRIGGERS and value is not None and not (wanted.get(name) or {}).get("pause_status")
         else value
         for name, value in target.items()
     }

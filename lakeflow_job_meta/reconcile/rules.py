@@ -65,6 +65,12 @@ SETS: Final[Mapping[str, str]] = {
     "git_source.sparse_checkout.patterns": "patterns are a set",
 }
 
+#: Blocks that say something by being there, even when they are empty.
+PRESENCE: Final[Mapping[str, str]] = {
+    "continuous": "a job with this block runs again and again, one without it does not",
+    "triggers[].continuous": "the same, as one of several triggers",
+}
+
 _CLUSTER_DEFAULTS = (
     ("aws_attributes", ANY, "the cloud's cluster defaults are filled in"),
     ("azure_attributes", ANY, "the cloud's cluster defaults are filled in"),

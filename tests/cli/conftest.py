@@ -6,7 +6,8 @@ import itertools
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +63,13 @@ class Cli:
     Args:
         folder: of the embedded workspace.
         table: the control table of this test alone.
+        programs: gives the folder of the program that `bare` and `connected` call.
     """
 
     folder: Path
     connection: Connection
     table: str
+    programs: Callable[[], Path] = lambda: BIN
 
     def __call__(self, command: str, *arguments: str) -> Done:
         """`lakeflow-job-meta COMMAND --local DIR --control-table T ARGUMENTS`, in this process: imports take a second."""
@@ -81,7 +84,9 @@ class Cli:
 
     def bare(self, *arguments: str, **more: str) -> Done:
         """The program as a process, with no workspace in its environment but what `more` says."""
-        done = run(str(BIN / "lakeflow-job-meta"), *arguments, env=environment(**more), seconds=120)
+        done = run(
+            str(self.programs() / "lakeflow-job-meta"), *arguments, env=environment(**more), seconds=120
+        )
         assert "Traceback" not in done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -121,10 +126,24 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         yield folder, connection
 
 
+@pytest.fixture(scope="session")
+def client(workspace: Any) -> Any:
+    """The workspace by the SDK, to look at it from outside."""
+    from databricks.sdk import WorkspaceClient
+
+    _, connection = workspace
+    return WorkspaceClient(host=connection.host, token=connection.token, auth_type="pat")
+
+
 @pytest.fixture
-def cli(workspace: tuple[Path, Connection]) -> Cli:
+def cli(workspace: tuple[Path, Connection], request: pytest.FixtureRequest) -> Cli:
     """The program on the shared workspace, with a control table of its own."""
-    return Cli(*workspace, f"main.cli_{next(_NUMBERS)}.etl_control")
+
+    def programs() -> Path:
+        found: Path = request.getfixturevalue("warm_programs")
+        return found
+
+    return Cli(*workspace, f"main.cli_{next(_NUMBERS)}.etl_control", programs)
 
 
 def module_yaml(name: str, /, *, sql: str = "SELECT 1", **job: Any) -> str:
@@ -140,3 +159,29 @@ def module_yaml(name: str, /, *, sql: str = "SELECT 1", **job: Any) -> str:
     }
     module = {"module_name": name, "job": job, "sources": [source]}
     return json.dumps({"metadata_version": "1.0", "modules": [module]})
+
+
+def inventory(client: Any) -> dict[str, Any]:
+    """Everything in the workspace that a deployment could leave behind."""
+    schemas = [
+        schema.full_name for schema in client.schemas.list("main") if schema.name != "information_schema"
+    ]
+    parts = [name.split(".") for name in schemas]
+    return {
+        "jobs": {job.job_id: job.settings.name for job in client.jobs.list()},
+        "queries": {query.id for query in client.queries.list()},
+        "schemas": schemas,
+        "tables": sorted(t.full_name for c, s in parts for t in client.tables.list(c, s)),
+        "volumes": sorted(v.full_name for c, s in parts for v in client.volumes.list(c, s)),
+    }
+
+
+def set_faults(connection: Connection, *rules: dict[str, Any]) -> None:
+    """Set the workspace's faults; none: they end."""
+    request = urllib.request.Request(
+        f"{connection.host}/local/faults",
+        method="POST" if rules else "DELETE",
+        data=json.dumps({"rules": rules}).encode() if rules else None,
+        headers={"Authorization": f"Bearer {connection.token}", "Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request).read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,9 @@ def test_b5_switched_off_by_command(cli: Cli, orders: str) -> None:
     refused = cli("dataset", "sync", done.json["id"])
     assert refused.code == 1
     assert "switched off" in refused.err
+    waited = cli("dataset", "ingest", orders, "--name", "X", "--wait", "--format", "json")
+    assert (waited.code, waited.json["version"]) == (1, 2)
+    assert "switched off" in waited.err
 
 
 def test_a4_bad_files_by_command(cli: Cli, tmp_path: Path) -> None:
@@ -177,8 +181,8 @@ def test_b2_jobs_api_fails(cli: Cli, orders: str) -> None:
     assert status["row_count_local"] == 3
 
 
-def test_b4_b7_g7_i1_asked_by_hand(cli: Cli, orders: str) -> None:
-    """Auto sync off: local until asked; asked twice, one run; both tables are there by their names."""
+def test_b4_b7_g7_i1_j3_asked_by_hand(cli: Cli, orders: str) -> None:
+    """Auto sync off: local until asked; asked twice, no two runs at once; both tables are there; dropped, they are gone."""
     done = cli("dataset", "ingest", orders, "--name", "Revenue Q1 2025", "--tenant", "hand", "--no-auto-sync",
                "--format", "json")  # fmt: skip
     reply = done.json
@@ -202,6 +206,16 @@ def test_b4_b7_g7_i1_asked_by_hand(cli: Cli, orders: str) -> None:
         status["job_id"]
     ]
     assert "Synced to Databricks" in cli("dataset", "list").out
+    runs = client_of(cli.connection).jobs.list_runs(job_id=status["job_id"])
+    times = sorted((run.start_time, run.end_time) for run in runs)
+    assert all(later >= ended for (_, ended), (later, _) in pairwise(times)), times
+    gone = cli("dataset", "delete", reply["id"], "--on-delete", "drop", "--yes", "--format", "json")
+    assert gone.code == 0, gone.err
+    assert gone.json["dropped_tables"] == [status["silver_table"], status["bronze_table"]]
+    left = cli.here("local", "sql", "--dir", str(cli.folder), f"SELECT * FROM {status['bronze_table']}")
+    assert left.code == 1
+    assert "TABLE_OR_VIEW_NOT_FOUND" in left.err or "not found" in left.err.lower()
+    assert cli("dataset", "list", "--orphans", "--format", "json").json == []
 
 
 def test_g12_each_broken_piece_has_its_line(cli: Cli, orders: str) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from lakeflow_job_meta.cli.program import program
 from lakeflow_job_meta.names import TABLE_TAG, TableName, table_tag
-from tests.cli.conftest import Cli, Done, module_yaml
+from tests.cli.conftest import Cli, Done, inventory, module_yaml, set_faults
 from tests.embedded import ROOT, build_wheel, environment, wait_for
 
 pytestmark = pytest.mark.slow
@@ -23,35 +23,11 @@ QUERY = json.dumps({"task_type": "sql_query", "sql_task": {"warehouse_id": "loca
 VERSION = "0.1.0+proof"
 
 
-@pytest.fixture(scope="session")
-def client(workspace: Any) -> Any:
-    """The workspace by the SDK, to look at it from outside."""
-    from databricks.sdk import WorkspaceClient
-
-    _, connection = workspace
-    return WorkspaceClient(host=connection.host, token=connection.token, auth_type="pat")
-
-
 @pytest.fixture
 def deploy(cli: Cli) -> Iterator[Callable[..., Done]]:
     """`deploy` for this test's table; what it made is taken away afterwards."""
     yield lambda *arguments: cli("deploy", "--format", "json", *arguments)
     assert cli("deploy", "--destroy", "--yes").code == 0
-
-
-def inventory(client: Any) -> dict[str, Any]:
-    """Everything in the workspace that a deployment could leave behind."""
-    schemas = [
-        schema.full_name for schema in client.schemas.list("main") if schema.name != "information_schema"
-    ]
-    parts = [name.split(".") for name in schemas]
-    return {
-        "jobs": {job.job_id: job.settings.name for job in client.jobs.list()},
-        "queries": {query.id for query in client.queries.list()},
-        "schemas": schemas,
-        "tables": sorted(t.full_name for c, s in parts for t in client.tables.list(c, s)),
-        "volumes": sorted(v.full_name for c, s in parts for v in client.volumes.list(c, s)),
-    }
 
 
 def names_of(client: Any, table: str) -> set[str]:
@@ -285,6 +261,10 @@ def answered(cli: Cli, answer: str, *arguments: str) -> Done:
         (("--wait-seconds", "5"), "0 or at least 60"),
         (("--wheel", "nowhere.whl"), "cannot read the wheel nowhere.whl"),
         (("--package", "./dist/mine.whl"), "upload it with --wheel"),
+        (("--package", "lakeflow-jobs-meta==0.2.0"), "brings no lakeflow-job-meta"),
+        (("--package", "lakeflow-job-meta; rm"), "brings no lakeflow-job-meta"),
+        (("--mode", "scheduled", "--cron", "0 6 * *"), "--cron: quartz_cron_expression"),
+        (("--mode", "scheduled", "--timezone", "Mars/Phobos"), "--timezone: timezone_id"),
         (("--serverless", "--cluster-id", "1"), "one of --serverless"),
         (("--keep-data",), "about --destroy"),
         (("--destroy", "--package", "x"), "leave --wheel and --package out"),
@@ -295,6 +275,22 @@ def test_wrong_usage(cli: Cli, arguments: tuple[str, ...], said: str) -> None:
     done = cli("deploy", *arguments)
     assert done.code == 64
     assert said in done.err
+
+
+def test_a_deployment_that_fails_says_how_to_go_on(cli: Cli, client: Any) -> None:
+    """The right to make volumes is missing: what was made stays until the next deployment, or is taken away."""
+    before = inventory(client)
+    rule = {"path": "/api/2.1/unity-catalog/volumes", "method": "POST", "status": 403}
+    set_faults(cli.connection, {**rule, "error_code": "PERMISSION_DENIED"})
+    try:
+        done = cli("deploy", "--mode", "scheduled")
+    finally:
+        set_faults(cli.connection)
+    assert done.code == 1
+    assert "cannot make the volume" in done.err
+    assert "deploy again to go on from there, or deploy --destroy" in done.err
+    assert cli("deploy", "--destroy", "--yes").code == 0
+    assert inventory(client) == before
 
 
 def test_a_wheel_of_something_else_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -311,6 +307,7 @@ def test_a_wrong_job_cluster_names_its_field(cli: Cli, client: Any, tmp_path: Pa
     file = tmp_path / "cluster.yaml"
     file.write_text("new_cluster: {spark_version: 16.4.x-scala2.12, node_type: m5.large}")
     done = cli("deploy", "--job-cluster", str(file))
-    assert done.code == 1
+    assert done.code == 64
+    assert "--job-cluster: " in done.err
     assert "node_type_id" in done.err
     assert inventory(client) == before

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
+import shlex
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lakeflow_job_meta.local.connection import Connection
-from tests.cli.conftest import Cli, Done
+from tests.cli.conftest import Cli, Done, set_faults
 
 NAMES = [
     "host", "auth", "identity", "warehouse", "sql", "catalog", "schema", "volume", "control_table", "permissions",
     "package", "monitor", "compute", "dxr",
 ]  # fmt: skip
 NOWHERE = "127.0.0.1:9"
+#: Flags that `fix` has to find again in what is deployed.
+DEPLOYED = ("--mode", "scheduled", "--cron", "0 0 0 1 1 ?", "--var", "env=a b", "--drift", "report")
 
 
 @pytest.fixture(scope="module")
 def deployed(workspace: Any) -> Iterator[Cli]:
     """One deployment that all tests look at, its monitor paused by nobody and looking once a day."""
     cli = Cli(*workspace, "main.cli_doctor.etl_control")
-    done = cli("deploy", "--mode", "scheduled", "--cron", "0 0 0 1 1 ?", "--volume-path", cli.volume_path)
+    done = cli("deploy", *DEPLOYED, "--volume-path", cli.volume_path)
     assert done.code == 0, done.err
     yield cli
-    faults(cli.connection)
+    set_faults(cli.connection)
     assert cli("deploy", "--destroy", "--yes").code == 0
-
-
-def faults(connection: Connection, *rules: dict[str, Any]) -> None:
-    """Set the workspace's faults; none: they end."""
-    request = urllib.request.Request(
-        f"{connection.host}/local/faults",
-        method="POST" if rules else "DELETE",
-        data=json.dumps({"rules": rules}).encode() if rules else None,
-        headers={"Authorization": f"Bearer {connection.token}", "Content-Type": "application/json"},
-    )
-    urllib.request.urlopen(request).read()
 
 
 def examine(cli: Cli, *arguments: str, table: str = "", **more: str) -> tuple[Done, dict[str, Any]]:
@@ -134,11 +124,11 @@ def test_a_host_without_credentials(deployed: Cli) -> None:
 )
 def test_a_refusal_of_the_workspace_is_named(deployed: Cli, name: str, rule: dict[str, Any]) -> None:
     """403 where the caller may not look."""
-    faults(deployed.connection, {**rule, "status": 403, "error_code": "PERMISSION_DENIED"})
+    set_faults(deployed.connection, {**rule, "status": 403, "error_code": "PERMISSION_DENIED"})
     try:
         assert broken(deployed)["name"] == name
     finally:
-        faults(deployed.connection)
+        set_faults(deployed.connection)
 
 
 def test_what_does_not_exist_is_named(deployed: Cli) -> None:
@@ -146,7 +136,8 @@ def test_what_does_not_exist_is_named(deployed: Cli) -> None:
     assert broken(deployed, table="nowhere.s.t")["name"] == "catalog"
     assert broken(deployed, table="main.nowhere.t")["name"] == "schema"
     found = broken(deployed, table="main.cli_doctor.nowhere")
-    assert (found["name"], found["fix"]) == ("control_table", "lakeflow-job-meta deploy makes it")
+    command = "lakeflow-job-meta deploy --control-table main.cli_doctor.nowhere"
+    assert (found["name"], found["fix"]) == ("control_table", command)
 
 
 def test_a_table_that_is_no_control_table_is_named(deployed: Cli) -> None:
@@ -166,22 +157,32 @@ def client(deployed: Cli) -> Any:
 
 
 @pytest.fixture
-def mended(deployed: Cli) -> Iterator[Callable[[], Done]]:
-    """Deploys again, as `fix` says; afterwards everything is fine."""
-    arguments = ("--mode", "scheduled", "--cron", "0 0 0 1 1 ?", "--volume-path", deployed.volume_path)
-    yield lambda: deployed("deploy", *arguments)
+def mended(deployed: Cli) -> Iterator[Callable[[dict[str, Any]], Done]]:
+    """Runs the command that `fix` ends with; afterwards everything is fine, and is as it was deployed."""
+
+    def mend(check: dict[str, Any]) -> Done:
+        command = check["fix"][check["fix"].index("lakeflow-job-meta deploy") :]
+        return deployed.here(*shlex.split(command)[1:], **deployed.connection.environment())
+
+    yield mend
     assert examine(deployed)[0].code == 0
+    again = deployed("deploy", *DEPLOYED, "--volume-path", deployed.volume_path, "--format", "json")
+    assert (again.code, again.json["writes"]) == (0, 0), again.out
 
 
-def test_a_wheel_that_vanished_is_named_and_mended(deployed: Cli, mended: Callable[[], Done]) -> None:
-    """The package is set, but its file is gone; deploying again uploads it."""
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"PK of another")])
+def test_a_wheel_that_vanished_or_was_swapped_is_named_and_mended(
+    deployed: Cli, mended: Callable[[dict[str, Any]], Done], change: Callable[[Path], object]
+) -> None:
+    """The package is set, but its file is gone, or is another; deploying again uploads it."""
     [wheel] = (deployed.folder / "Volumes" / "main" / "cli_doctor").glob("*_packages/*/*.whl")
-    wheel.unlink()
-    assert broken(deployed)["name"] == "package"
-    assert mended().code == 0
+    change(wheel)
+    found = broken(deployed)
+    assert found["name"] == "package"
+    assert mended(found).code == 0
 
 
-def test_a_paused_monitor_is_named(deployed: Cli, client: Any, mended: Callable[[], Done]) -> None:
+def test_a_paused_monitor_is_named(deployed: Cli, client: Any) -> None:
     """Somebody paused its trigger in the workspace: a deployment respects that, and doctor tells."""
     _, checks = examine(deployed)
     job_id = int(checks["monitor"]["detail"].split("job ")[1].split(",")[0])
@@ -192,17 +193,18 @@ def test_a_paused_monitor_is_named(deployed: Cli, client: Any, mended: Callable[
     client.jobs.reset(job_id, settings)
     found = broken(deployed)
     assert (found["name"], found["fix"]) == ("monitor", "resume its schedule in the workspace")
-    assert mended().code == 0
+    assert deployed("deploy", *DEPLOYED, "--volume-path", deployed.volume_path).code == 0
+    assert broken(deployed)["name"] == "monitor"
     settings.schedule.pause_status = PauseStatus.UNPAUSED
     client.jobs.reset(job_id, settings)
 
 
 def test_a_monitor_that_is_gone_is_named_and_mended(
-    deployed: Cli, client: Any, mended: Callable[[], Done]
+    deployed: Cli, client: Any, mended: Callable[[dict[str, Any]], Done]
 ) -> None:
     """Its job was deleted by hand: deploying again makes it anew."""
     job_id = int(examine(deployed)[1]["monitor"]["detail"].split("job ")[1].split(",")[0])
     client.jobs.delete(job_id)
     found = broken(deployed)
     assert (found["name"], f"job {job_id} of monitor is gone" in found["detail"]) == ("monitor", True)
-    assert mended().code == 0
+    assert mended(found).code == 0

@@ -440,3 +440,34 @@ def test_a_bundle_without_jobs_is_told(cli: Cli, tmp_path: Path) -> None:
     done = cli.here("import", "--bundle", str(tmp_path))
     assert done.code == 64
     assert "has no jobs" in done.err
+
+
+def test_a_bundle_with_one_job_that_cannot_be_read(cli: Cli, tmp_path: Path) -> None:
+    """The others are written; that one, an include that names nothing, and what is not read are told."""
+    (tmp_path / "databricks.yml").write_text(
+        """
+bundle: {name: x}
+include: [missing/*.yml]
+resources:
+  jobs:
+    good: {tasks: [{task_key: t, notebook_task: {notebook_path: /a}}]}
+    bad: {tasks: [{task_key: t, pipeline_task: {pipeline_id: "${resources.pipelines.p.id}"}}]}
+  pipelines: {p: {name: p}}
+"""
+    )
+    done = cli.here("import", "--bundle", str(tmp_path), "-o", str(tmp_path / "out"))
+    assert done.code == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.yaml"]
+    assert "not imported bad: " in done.out
+    assert "[/resources/jobs/bad/tasks/0/pipeline_task/pipeline_id]" in done.out
+    assert "include: missing/*.yml matches no file" in done.err
+    assert "resources.pipelines is not read" in done.err
+
+
+def test_a_path_outside_of_the_bundle_is_told(cli: Cli, tmp_path: Path) -> None:
+    """Whatever --root says: the file is not deployed with the bundle."""
+    (tmp_path / "databricks.yml").write_text(
+        "resources: {jobs: {a: {tasks: [{task_key: t, notebook_task: {notebook_path: ../other/a.py}}]}}}"
+    )
+    done = cli.here("import", "--bundle", str(tmp_path), "--root", "/Workspace/x")
+    assert (done.code, "../other/a.py: outside of the bundle's folder" in done.err) == (64, True)

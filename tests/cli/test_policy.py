@@ -16,6 +16,8 @@ from lakeflow_job_meta.policies.definition import shipped
 from tests.cli.conftest import Cli, Done
 from tests.policies.files import TODAY, days_ago, file, put
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"name", "status", "violations", "new", "resolved", "threshold", "seconds", "error"}
 COPIES = [file("/a/one.txt", content_sha256="d" * 64), file("/b/one.txt", content_sha256="d" * 64)]
 RECORD = file("/r/old.txt", label_names=["Records"], last_modified_at=days_ago(4000))

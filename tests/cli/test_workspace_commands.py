@@ -12,6 +12,8 @@ import pytest
 from tests.cli.conftest import Cli, module_yaml
 from tests.embedded import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def write(path: Path, text: str) -> str:
     path.write_text(text)

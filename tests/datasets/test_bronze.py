@@ -75,7 +75,7 @@ def test_c5_a_repetition_changes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["missing", "text", "cut"])
-def test_c6_c7_a_file_that_is_gone_or_no_parquet_is_given_up(world: World, how: str) -> None:
+def test_c6_c7_h6_a_file_that_is_gone_or_no_parquet_is_given_up(world: World, how: str) -> None:
     """A missing or damaged file is a permanent failure that names the path; a second attempt ends at once."""
     sync = world.sync({"a": [1, 2]})
     path = Path(sync.path)
@@ -91,6 +91,7 @@ def test_c6_c7_a_file_that_is_gone_or_no_parquet_is_given_up(world: World, how: 
     assert (status.status, status.phase, status.retryable) == (Status.FAILED, Phase.BRONZE, False)
     assert status.error_class == ("file_missing" if how == "missing" else "file_corrupt")
     assert str(path) in (status.last_sync_error or "")
+    assert "upload the dataset again" in (status.last_sync_error or "")
     statements_before = world.tables.statements
     with pytest.raises(TaskError, match="given up"):
         world.step(sync, Phase.BRONZE, 2)
@@ -191,3 +192,42 @@ def test_e4_a_missing_privilege_names_the_grant(world: World) -> None:
     sync = replace(world.sync({"a": [1]}), catalog=lambda: known)  # type: ignore[arg-type,return-value]
     world.step(sync, Phase.BRONZE)
     assert known.made == []
+
+
+def test_c1_columns_whose_names_differ_in_case_only(world: World, tmp_path: Path) -> None:
+    """Tables do not tell them apart, nor from bronze's own columns: both get every value, under names of their own."""
+    from pyarrow import parquet
+
+    from lakeflow_job_meta.datasets.reading import convert
+
+    source, target = tmp_path / "in.csv", tmp_path / "out.parquet"
+    source.write_text("Amount,amount,_version,AMOUNT,amount_2\n1,x,9,true,7\n2,y,8,false,6\n")
+    found = convert(source, target, shown="in.csv")
+    assert found.renamed == {"amount": "amount_3", "_version": "_version_2", "AMOUNT": "AMOUNT_4"}
+    sync = world.clean(table=parquet.read_table(target))
+    names = ("Amount", "amount_3", "_version_2", "AMOUNT_4", "amount_2", "_version")
+    bronze = world.rows(sync.targets.bronze, lineage=True)
+    assert sorted(tuple(row[name] for name in names) for row in bronze) == [
+        ("1", "x", "9", "true", "7", 1),
+        ("2", "y", "8", "false", "6", 1),
+    ]
+    silver = sorted(tuple(row.values()) for row in world.rows(sync.targets.silver))
+    assert silver == [(1, "x", 9, True, 7), (2, "y", 8, False, 6)]
+    cleaned = ["amount", "amount_3", "version_2", "amount_4", "amount_2"]
+    assert list(world.types(sync.targets.silver)) == cleaned
+
+
+def test_j3_a_run_of_a_deleted_dataset_brings_nothing_back(world: World) -> None:
+    """Deleted while its run waited: no table is made, nothing is recorded, and the run fails with the reason."""
+    sync = world.sync({"a": [1]})
+    sync.event(Status.PENDING)
+    sync.event(Status.NOT_SYNCED)
+    before = world.events.history("d1")
+    for phase in (Phase.BRONZE, Phase.SILVER):
+        with pytest.raises(TaskError, match="was deleted at 2026-03-04"):
+            world.step(sync, phase)
+    with pytest.raises(TaskError, match="was deleted"):
+        world.end(sync)
+    assert world.tables.columns(sync.targets.bronze) is None
+    assert world.events.history("d1") == before
+    assert sync.steps() == []

@@ -13,7 +13,9 @@ import pytest
 
 from lakeflow_job_meta.adapters.fuse_volumes import FuseVolumes
 from lakeflow_job_meta.control.control_table import ControlTable
-from lakeflow_job_meta.datasets import control_rows
+from lakeflow_job_meta.control.events import Events as ControlEvents
+from lakeflow_job_meta.control.records import Event
+from lakeflow_job_meta.datasets import control_rows, naming
 from lakeflow_job_meta.datasets.datasets import DatasetService
 from lakeflow_job_meta.datasets.diagnosis import diagnose
 from lakeflow_job_meta.datasets.events import Events
@@ -66,14 +68,46 @@ def clock() -> Clock:
     return Clock()
 
 
+class Through:
+    """`ports.Tables` that asks `first` before each call: it may raise, do something, or answer instead.
+
+    Args:
+        first: gets the method's name and the text of its first argument; None: the real call is made.
+    """
+
+    def __init__(self, tables: Any, first: Callable[[str, str], Any]) -> None:
+        self._tables = tables
+        self._first = first
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._tables, name)
+        if not callable(real):
+            return real
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            what = str(getattr(arguments[0], "name", arguments[0])) if arguments else ""
+            instead = self._first(name, what)
+            return real(*arguments, **more) if instead is None else instead
+
+        return call
+
+
 @pytest.fixture
 def make_service(tables: Any, control_name: TableName, tmp_path: Path, clock: Clock) -> Make:
-    """Makes a service with these settings (environment variables by `environment`), its files in a folder."""
+    """Makes a service with these settings (environment variables by `environment`), its files in a folder.
 
-    def make(environment: dict[str, str] | None = None, **settings: Any) -> DatasetService:
+    `first` is asked before each call of the tables; see `Through`.
+    """
+
+    def make(
+        environment: dict[str, str] | None = None,
+        first: Callable[[str, str], Any] | None = None,
+        **settings: Any,
+    ) -> DatasetService:
         volumes = FuseVolumes(tmp_path / "Volumes")
+        through: Any = tables if first is None else Through(tables, first)
         return DatasetService(
-            control_name, tables, volumes, resolve(settings, environment or {}), clock=clock
+            control_name, through, volumes, resolve(settings, environment or {}), clock=clock
         )
 
     return make
@@ -136,14 +170,18 @@ def test_a5_landed_names_are_ours(service: DatasetService, write: Write, tmp_pat
 
 
 def test_a2_nothing_is_left_of_an_upload_that_fails(
-    service: DatasetService, write: Write, tmp_path: Path, mocker: Any
+    service: DatasetService, make_service: Make, write: Write, tmp_path: Path
 ) -> None:
     """Neither a file that cannot be taken nor a table that cannot be written leaves a file behind."""
     with pytest.raises(DatasetError, match=r"h\.csv"):
         service.ingest(write("h.csv", "a,b\n"), name="X")
-    mocker.patch.object(service.registry, "add", side_effect=TablesError("the warehouse is stopped"))
-    with pytest.raises(TablesError):
-        service.ingest(RECORDS, name="X")
+
+    def stopped(method: str, what: str) -> None:
+        if method == "append" and what == str(service.names.registry):
+            raise TablesError("the warehouse is stopped")
+
+    with pytest.raises(TablesError, match="the warehouse is stopped"):
+        make_service(first=stopped).ingest(RECORDS, name="X")
     assert landed(tmp_path) == []
     assert service.all() == []
 
@@ -315,14 +353,19 @@ def _fields(row: Row) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__slots__}
 
 
-def test_b2_upload_is_not_failed_by_the_sync(make_service: Make, mocker: Any) -> None:
+def test_b2_upload_is_not_failed_by_the_sync(make_service: Make, control_name: TableName) -> None:
     """The control table cannot be written: the upload stands and can be read, and says what was wrong."""
-    service = make_service()
-    mocker.patch.object(service, "ask", side_effect=TablesError("no right to write main.etl.control"))
-    found = service.ingest(RECORDS, name="X")
+
+    def no_right(method: str, what: str) -> None:
+        if method == "merge" and what == str(control_name):
+            raise TablesError("no right to write main.etl.control")
+
+    found = make_service(first=no_right).ingest(RECORDS, name="X")
     assert "no right to write" in found.as_json()["note"]
     again = make_service()
-    assert again.status(found.dataset.dataset_id).status is Status.NOT_SYNCED
+    status = again.status(found.dataset.dataset_id)
+    assert status.status is Status.FAILED
+    assert status.as_json()["last_sync_error"] == "no right to write main.etl.control"
     assert again.query(found.dataset.dataset_id, "SELECT count(*) FROM dataset").rows == ((2,),)
 
 
@@ -380,17 +423,108 @@ def test_e3_names_that_collide(service: DatasetService) -> None:
     assert "catalog_tenant_default.bronze.sales_2025" in tables
 
 
-def test_e3_two_uploads_at_once(service: DatasetService, make_service: Make, mocker: Any) -> None:
-    """Neither sees the other's row before it writes its own: still two tables, and the plain name for one."""
-    other = make_service()
+def blind(*tables: Any) -> Callable[[str, str], Any]:
+    """For `Through`: the first look at each of these tables sees no row, as when another writes at the same time."""
+    left = [table.quoted for table in tables]
+
+    def first(method: str, what: str) -> Any:
+        hit = next((name for name in left if method == "query" and f"FROM {name}" in what), None)
+        if hit is None:
+            return None
+        left.remove(hit)
+        return []
+
+    return first
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_e3_two_uploads_at_once(
+    service: DatasetService, make_service: Make, control_name: TableName, higher: bool
+) -> None:
+    """Neither sees the other's row before it writes its own: still two tables, whichever id is the higher one."""
     first = service.ingest(RECORDS, name="Sales 2025").dataset
-    mocker.patch.object(other, "_new_id", return_value="f" * 8 + first.dataset_id[8:])
-    looks = iter([[]])  # the second look is after its own row was written: both are there by then
-    mocker.patch.object(other, "rows", side_effect=lambda tenant: next(looks, service.rows(tenant)))
-    second = other.ingest(RECORDS, name="sales-2025").dataset
-    assert second.dataset_id > first.dataset_id
+    later = next(
+        name
+        for name in (f"sales-2025{'!' * number}" for number in range(100))
+        if (naming.dataset_id_of(str(control_name), "default", name) > first.dataset_id) is higher
+    )
+    second = make_service(first=blind(control_name)).ingest(RECORDS, name=later).dataset
     tables = [control_rows.config(row.target_config)["table"] for row in rows_of(service)]
-    assert sorted(tables) == ["sales_2025", "sales_2025_ffffff"]
+    assert sorted(tables) == ["sales_2025", f"sales_2025_{second.dataset_id[:6]}"]
+
+
+def test_b4_what_is_configured_is_kept_though_nothing_is_asked_for(
+    service: DatasetService, make_service: Make
+) -> None:
+    """Auto sync off, for the dataset or for all: its row has the configuration, and waits to be asked for."""
+    silver = {"silver": {"dedupe": "none"}}
+    for made, config in (
+        (service, {**silver, "sync": {"auto": False}}),
+        (make_service(auto_sync=False), silver),
+    ):
+        found = made.ingest(RECORDS, name=f"X{len(config)}", config=config)
+        assert (found.note, found.status.status) == ("", Status.NOT_SYNCED)
+        row = service.ask(found.dataset).row
+        kept = control_rows.config(row.transformation_config)
+        assert (kept["silver"]["dedupe"], kept["sync"]["auto"]) == ("none", False)
+        assert service.status(found.dataset.dataset_id).status is Status.PENDING
+
+
+def test_j1_first_uploads_of_one_name_at_once_are_versions(
+    service: DatasetService, make_service: Make
+) -> None:
+    """Neither finds a dataset of that name: one dataset with two versions comes of it, none lost, one row."""
+    one = service.ingest(RECORDS, name="X").dataset
+    two = make_service(first=blind(service.names.registry)).ingest(RECORDS[:1], name="X").dataset
+    assert (two.dataset_id, one.version, two.version) == (one.dataset_id, 1, 2)
+    assert [version.row_count_local for version in service.versions(one.dataset_id)] == [2, 1]
+    assert len(rows_of(service)) == 1
+
+
+def test_j1_who_writes_its_row_last_does_not_undo_a_newer_version(
+    service: DatasetService, make_service: Make, control_name: TableName
+) -> None:
+    """While one upload is about to write its row, another is made from end to end: the row names the newer one."""
+    met: list[str] = []
+
+    def meanwhile(method: str, what: str) -> None:
+        if method == "merge" and what == str(control_name) and not met:
+            met.append(what)
+            service.ingest(RECORDS[:1], name="X")
+
+    slow = make_service(first=meanwhile).ingest(RECORDS, name="X")
+    assert (met, slow.dataset.version) == ([str(control_name)], 1)
+    [row] = rows_of(service)
+    facts = control_rows.config(row.source_config)
+    assert (facts["version"], facts["row_count"]) == (2, 1)
+    assert service.events.latest()[slow.dataset.dataset_id].version == 2
+
+
+def test_j1_a_name_that_was_deleted_is_another_dataset(service: DatasetService) -> None:
+    """Its versions begin anew, and the deleted one's file stays what it was."""
+    first = service.ingest(RECORDS, name="X").dataset
+    delete(service, first.dataset_id)
+    second = service.ingest(RECORDS[:1], name="X").dataset
+    assert second.dataset_id != first.dataset_id
+    assert (second.version, second.path != first.path) == (1, True)
+
+
+def test_e5_the_tenant_that_is_set_binds(service: DatasetService, make_service: Make) -> None:
+    """Where the environment or a setting names the tenant, another's dataset is not there for any question."""
+    victim = service.ingest(RECORDS, name="HR", tenant="victim").dataset
+    for bound in (
+        make_service({"LAKEFLOW_JOB_META_DATASET_TENANT": "attacker"}),
+        make_service(tenant="attacker"),
+    ):
+        for ask in (bound.status, bound.versions, bound.preview):
+            with pytest.raises(DatasetNotFound):
+                ask(victim.dataset_id)
+        with pytest.raises(DatasetNotFound):
+            bound.query(victim.dataset_id, "SELECT * FROM dataset")
+        with pytest.raises(DatasetNotFound):
+            delete(bound, victim.dataset_id)
+        assert bound.all() == []
+    assert make_service(tenant="victim").status(victim.dataset_id).dataset.path == victim.path
 
 
 def test_e5_tenants_are_apart(service: DatasetService, tmp_path: Path) -> None:
@@ -594,3 +728,35 @@ def test_i3_diagnosis_without_a_workspace(service: DatasetService, clock: Any) -
     found = {one.name: one for one in diagnose(service, dataset.dataset_id, gone)}
     assert found["sync"].ok is False
     assert found["sync"].text.startswith("pending for 6 minutes: the workspace does not tell")
+
+
+class Here:
+    """A workspace that says only which one it is."""
+
+    workspace_id = "7"
+
+
+@pytest.mark.parametrize(
+    ("events", "ok", "told"),
+    [
+        ((), False, "nothing was ever done"),
+        ((("updated", 40),), False, "`updated datasets_default`, 40 minutes ago"),
+        ((("updated", 3),), True, "a pass did `updated datasets_default` 3 minutes ago"),
+        ((("heartbeat", 40), ("updated", 50)), False, "its last heartbeat is 40 minutes old"),
+        ((("heartbeat", 3),), True, "its heartbeat is fresh"),
+    ],
+)
+def test_g8_a_monitor_that_a_trigger_starts_is_no_missing_one(
+    service: DatasetService, events: Any, ok: bool, told: str
+) -> None:
+    """It writes no heartbeat, but what it did lately shows that it runs; only silence is told as the cause."""
+    dataset = service.ingest(RECORDS, name="X").dataset
+    written = [
+        Event(kind, START - timedelta(minutes=minutes), "" if kind == "heartbeat" else "datasets_default")
+        for kind, minutes in events
+    ]
+    if written:
+        ControlEvents(service.tables, service.control_table, "7").append(written)
+    workspace: Any = Here()
+    found = {one.name: one for one in diagnose(service, dataset.dataset_id, lambda: workspace)}
+    assert (found["monitor"].ok, told in found["monitor"].text) == (ok, True), found["monitor"].text

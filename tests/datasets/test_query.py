@@ -89,6 +89,9 @@ def test_a7_order_is_the_querys(landed: Path) -> None:
         "INSERT INTO dataset VALUES (1)",
         "DELETE FROM dataset",
         "CALL pragma_version()",
+        "PRAGMA database_list",
+        "/* é */ -- x\n pragma show_tables",
+        "PRAGMA import_database('{folder}')",
         "EXPLAIN ANALYZE SELECT 1",
         "SELECT getenv('HOME')",
         "SELECT * FROM arrow_scan(1, 2, 3)",
@@ -144,3 +147,14 @@ def test_a9_values_are_strict_json(landed: Path) -> None:
         "1 day, 0:00:00",
     )
     assert json.loads(text)["row_count"] == 4
+
+
+def test_a8_functions_with_effects_have_none(landed: Path, tmp_path: Path) -> None:
+    """Some of DuckDB's functions write or read files, and are SELECTs: no file comes of them, and none is read."""
+    logs = f"SELECT * FROM enable_logging('QueryLog', storage='file', storage_path='{tmp_path}/log')"
+    for sql in (logs, "SELECT write_log('x')", "SELECT * FROM checkpoint()"):
+        query_file(landed, sql)
+    for sql in ("SELECT * FROM duckdb_secrets()", "SELECT * FROM query('DROP VIEW dataset')"):
+        with pytest.raises(DatasetError):
+            query_file(landed, sql)
+    assert list(tmp_path.iterdir()) == []

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from lakeflow_job_meta.control.control_table import ControlTable
 from lakeflow_job_meta.datasets.events import Events
 from lakeflow_job_meta.datasets.model import Phase, Status
 from lakeflow_job_meta.datasets.reconciler import ENDS, Reconciler
+from lakeflow_job_meta.datasets.reconciler import reconciler as watch
 from lakeflow_job_meta.errors import NotFound
+from lakeflow_job_meta.metadata.rows import Row
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.ports import RemoteJob, Run, TaskRun
 from tests.datasets.test_events import AT, BRONZE, event, good_run
@@ -183,3 +188,24 @@ def test_a_sync_without_a_run_is_given_up_after_a_day(events: Events, workspace:
     assert reconciler(events, workspace).run().in_flight == 1
     reconciler(events, workspace, minutes=25 * 60).run()
     assert events.latest()["d1"].error_class == "silent"
+
+
+def test_g9_tables_in_another_schema_are_found_by_the_row(
+    tables: Any, schema: tuple[str, str], control_name: TableName, sail: Any, spark: Any, workspace: Workspace
+) -> None:
+    """The schema was a flag of the upload: the monitor, which has none, reads it from the dataset's row."""
+    elsewhere = f"{schema[1]}_other"
+    sail.create_schema(spark, schema[0], elsewhere)
+    control = ControlTable(tables, control_name)
+    control.ensure()
+    target = json.dumps({"table": "sales", "schema": f"{schema[0]}.{elsewhere}"})
+    control.write([Row("ds_1", "datasets_t1", "dataset", 1, "{}", target, "{}", True)])
+    here = Events(tables, TableName(*schema, "dataset_sync_event"))
+    there = Events(tables, TableName(schema[0], elsewhere, "dataset_sync_event"))
+    syncing(here)
+    syncing(there)
+    ports: Any = SimpleNamespace(jobs=workspace, workspace_id="")
+    found = watch(control_name, tables, lambda: ports, {}, lambda: AT + timedelta(minutes=30)).run()
+    assert len(found.ended) == 2
+    for events in (here, there):
+        assert events.latest()["d1"].error_class == "run_vanished"

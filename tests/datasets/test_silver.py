@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from lakeflow_job_meta.datasets.model import Phase, Status
@@ -75,8 +78,6 @@ def test_d6_d9_a_failing_silver_leaves_the_former_version(world: World) -> None:
     assert status.bronze_table == str(broken.targets.bronze)
     assert status.row_count_bronze == 3
     mended = world.sync(version=2, run_id=broken.run_id, source={"row_count": 3})
-    from dataclasses import replace
-
     mended = replace(mended, repair=1)
     world.step(mended, Phase.SILVER)
     assert world.end(mended)["status"] == "synced"
@@ -124,6 +125,34 @@ def test_g14_counts_fit_together(world: World) -> None:
     summary = world.run(sync)
     assert (summary["row_count_local"], summary["row_count_bronze"], summary["row_count_silver"]) == (3, 3, 2)
     assert summary["flags"] == []
+
+
+class Losing:
+    """`ports.Tables` on which a row gets lost each time a table is replaced."""
+
+    def __init__(self, tables: Any) -> None:
+        self._tables = tables
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tables, name)
+
+    def replace_table(self, table: Any, *arguments: Any, **more: Any) -> None:
+        self._tables.replace_table(table, *arguments, **more)
+        self._tables.query(f"DELETE FROM {table.quoted} WHERE a = '2'")
+
+
+def test_g14_a_row_that_is_missing_is_flagged(world: World) -> None:
+    """Bronze has less than the file, silver less than bronze without its duplicates: both are told."""
+    sync = world.sync({"a": ["1", "1", "2"]})
+    assert world.step(replace(sync, tables=Losing(world.tables)), Phase.BRONZE)["flags"] == [
+        "the table has 2 rows, the file 3",
+        "the table has 2 rows, the upload 3",
+    ]
+    other = world.sync({"a": ["1", "1", "2"]}, dataset_id="d2", name="Other")
+    world.step(other, Phase.BRONZE)
+    done = world.step(replace(other, tables=Losing(world.tables)), Phase.SILVER)
+    assert done["flags"] == ["the table has 1 rows, 2 were to be written"]
+    assert world.end(other)["flags"] == done["flags"]
 
 
 def test_j2_schema_evolution(world: World) -> None:
@@ -187,9 +216,18 @@ def test_i2_two_silver_tables_join(world: World) -> None:
     assert rows == [{"order_id": 1, "name": "Pen"}, {"order_id": 2, "name": "Ink"}]
 
 
-def test_another_datasets_bronze_is_refused(world: World) -> None:
-    """A row whose table is another dataset's: silver refuses to read it."""
-    world.step(world.sync({"a": ["1"]}), Phase.BRONZE)
+def test_e3_tables_of_others_are_never_overwritten(world: World) -> None:
+    """A row whose table is another dataset's, or somebody's own: refused for good, and what was there stays."""
+    first = world.sync({"a": ["1"]})
+    world.step(first, Phase.BRONZE)
     other = world.sync({"a": ["2"]}, dataset_id="d2")
-    with pytest.raises(TaskError, match="holds dataset d1, not d2"):
-        world.step(other, Phase.SILVER)
+    for phase in (Phase.BRONZE, Phase.SILVER):
+        with pytest.raises(TaskError, match="holds dataset d1, not"):
+            world.step(other, phase)
+    assert world.rows(first.targets.bronze) == [{"a": "1"}]
+    own = world.sync({"a": ["3"]}, dataset_id="d3", target={"table": "mine"})
+    world.tables.query(f"CREATE TABLE {own.targets.bronze.quoted} USING delta AS SELECT 'kept' AS b")
+    with pytest.raises(TaskError, match="holds something else"):
+        world.step(own, Phase.BRONZE)
+    assert world.rows(own.targets.bronze) == [{"b": "kept"}]
+    assert world.events.latest()["d3"].retryable is False

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,17 @@ from lakeflow_job_meta.datasets.model import Phase, Status
 from lakeflow_job_meta.datasets.settings import resolve
 from lakeflow_job_meta.datasets.tasks import task_keys
 from lakeflow_job_meta.local import process
+from lakeflow_job_meta.local.api.queries import QueryStore
 from lakeflow_job_meta.local.connection import Connection
+from lakeflow_job_meta.local.folder import Folder
+from lakeflow_job_meta.local.runs.environments import Environments
+from lakeflow_job_meta.local.runs.execution import Execution
+from lakeflow_job_meta.local.runs.processes import Stop
+from lakeflow_job_meta.local.runs.records import RunRecord, TaskRecord
+from lakeflow_job_meta.local.runs.sql import NoSql
+from lakeflow_job_meta.local.runs.store import RunStore
+from lakeflow_job_meta.local.runs.tasks import Services
+from lakeflow_job_meta.local.state import Database, Secrets
 from lakeflow_job_meta.monitor import MetadataMonitor
 from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.runtime import VOLUMES_ROOT, Runtime
@@ -94,6 +106,9 @@ class World:
             if (job.settings.tags or {}).get("tenant") == self.name
         ]
         return job
+
+    def row(self, dataset_id: str) -> Any:
+        return self.service.row(self.service.registry.find(dataset_id))
 
     def history(self, dataset_id: str) -> list[tuple[str, str]]:
         return [
@@ -229,6 +244,111 @@ def test_j1_d7_a_new_version_runs_alone(world: World, datasets: dict[str, str]) 
     newest = world.jobs.runs(world.job().job_id)[0]
     assert len(world.jobs.run(newest.run_id).tasks) == 3
     world.wait_for_run()
+
+
+def test_f6_kill_9_of_the_silver_task_is_tried_again_or_failed(
+    world: World, datasets: dict[str, str]
+) -> None:
+    """The process of each silver task is killed by SIGKILL: with an attempt left it is synced, without one failed."""
+    again = world.ingest([{"a": "1"}], "Killed once")
+    last = world.ingest([{"a": "1"}], "Killed for good", config={"retry": {"max_attempts": 1}})
+    world.monitor.check_and_update()
+    store = RunStore(Database(Folder.at(world.connection.directory).state))
+    [run] = world.jobs.runs(world.job().job_id, active_only=True)
+    keys = {one: task_keys(world.row(one).source_id)[1] for one in (again, last)}
+    for key in keys.values():
+        os.kill(wait_for(lambda key=key: store.latest(run.run_id)[key].pid, "silver begins"), signal.SIGKILL)
+    assert world.wait(again).status is Status.SYNCED
+    failed = world.wait(last)
+    assert (failed.status, failed.phase, failed.error_class) == (Status.FAILED, Phase.SILVER, "task_died")
+    assert failed.bronze_table == "catalog_tenant_acme.bronze.killed_for_good"
+    assert "exited with signal 9" in (failed.last_sync_error or "")
+    ends = {
+        key: [one.state.result for one in store.attempts(run.run_id) if one.task_key == key]
+        for key in keys.values()
+    }
+    assert ends == {keys[again]: ["FAILED", "SUCCESS"], keys[last]: ["FAILED"]}
+    world.wait_for_run()
+
+
+class Waits(Stop):
+    """Waits that take no time but the given clock's; each is noted, and `then` is called after it with its number.
+
+    Args:
+        clock: seconds since the epoch, moved by what is waited.
+    """
+
+    def __init__(self, clock: list[float], then: Callable[[int], None]) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._clock = clock
+        self._then = then
+
+    def wait(self, seconds: float | None = None) -> bool:
+        self.seconds.append(seconds or 0.0)
+        self._clock[0] += seconds or 0.0
+        self._then(len(self.seconds))
+        return False
+
+
+def test_f3_the_job_that_was_made_is_retried_as_its_settings_say(
+    world: World, datasets: dict[str, str], tmp_path: Path
+) -> None:
+    """Bronze fails twice, 300 seconds apart by the runner's clock, and then works: synced, attempts 1 to 3 told.
+
+    The settings are those that the workspace has; the tasks are real processes; only the clock is the test's.
+    """
+    world.wait_for_run()
+    found = world.service.ingest(
+        ORDERS, name="Retried", config={"sync": {"auto": False}, "retry": {"interval_seconds": 300}}
+    )
+    asked = world.service.ask(found.dataset)
+    world.monitor.check_and_update()
+    keys = task_keys(str(asked.row.source_id))
+    settings = world.client.jobs.get(world.job().job_id).settings.as_dict()
+    settings["tasks"] = [task for task in settings["tasks"] if task["task_key"] in keys]
+    assert [task["min_retry_interval_millis"] for task in settings["tasks"]] == [300_000, 300_000, 10_000]
+    in_the_way = Path(world.connection.directory) / "warehouse" / "catalog_tenant_acme" / "bronze" / "retried"
+    in_the_way.write_text("no table can be made here: the engine fails, which another attempt may mend")
+
+    def then(number: int) -> None:
+        if number == 2:
+            in_the_way.unlink()
+
+    clock = [1_700_000_000.0]
+    waits = Waits(clock, then)
+    database = Database(tmp_path / "runs.sqlite")
+    folder = Folder.at(world.connection.directory)
+    services = Services(
+        folder=folder,
+        environment=world.connection.environment(),
+        environments=Environments(folder),
+        secrets=Secrets(database),
+        queries=QueryStore(database),
+        sql=NoSql(),
+        children=None,  # type: ignore[arg-type]  # only run_job tasks ask for it
+        processes=threading.Semaphore(2),
+        statements=threading.Semaphore(1),
+    )
+    store = RunStore(database)
+    run = RunRecord(990000000001, world.job().job_id, "JOB_RUN", "retried", settings, {})
+    store.add_run(run)
+    store.add_tasks([TaskRecord(run.run_id + number, run.run_id, key) for number, key in enumerate(keys, 1)])
+    execution = Execution(services, store, run, store.latest(run.run_id), keys, waits, clock=lambda: clock[0])
+    state = execution.execute()
+    assert state.result == "SUCCESS", [one.error for one in store.attempts(run.run_id)]
+    assert waits.seconds == [300.0, 300.0]
+    history = world.service.events.history(found.dataset.dataset_id)
+    assert [(one.status.value, one.phase and one.phase.value, one.attempt) for one in history] == [
+        ("pending", None, 0),
+        ("syncing", "bronze", 1),
+        ("syncing", "bronze", 2),
+        ("syncing", "bronze", 3),
+        ("syncing", "silver", 1),
+        ("synced", None, 1),
+    ]
+    starts = sorted(one.start_time for one in store.attempts(run.run_id) if one.task_key == keys[0])
+    assert [later - earlier for earlier, later in pairwise(starts)] == [300_000, 300_000]
 
 
 def test_f6_g2_kill_9_in_silver_is_a_failed_sync(

@@ -49,9 +49,12 @@ def test_every_missing_grant_is_a_statement() -> None:
         Platform({}, {"main": {"USE_CATALOG"}, "main.etl": {"USE_SCHEMA"}, str(TABLE): {"SELECT"}})
     )
     assert check.ok is False
+    companions = ("jobs", "queries", "files", "events")
     assert check.fix.split("; ") == [
         "GRANT CREATE TABLE ON SCHEMA main.etl TO `monitor@example.com`",
         "GRANT MODIFY ON TABLE main.etl.etl_control TO `monitor@example.com`",
+        *(f"GRANT SELECT, MODIFY ON TABLE {TABLE}_{one} TO `monitor@example.com`" for one in companions),
+        "GRANT READ VOLUME ON VOLUME main.etl.etl_control_packages TO `monitor@example.com`",
         "GRANT READ VOLUME ON VOLUME main.etl.metadata TO `monitor@example.com`",
     ]
 
@@ -65,5 +68,6 @@ def test_the_owner_of_a_schema_needs_no_grant_below_it(owner: str) -> None:
 
 def test_all_privileges_are_enough() -> None:
     """ALL_PRIVILEGES stands for each of them."""
-    names = ("main", "main.etl", str(TABLE), "main.etl.metadata")
+    suffixes = ("", "_jobs", "_queries", "_files", "_events", "_packages")
+    names = ("main", "main.etl", "main.etl.metadata", *(f"{TABLE}{suffix}" for suffix in suffixes))
     assert permissions(Platform({}, {name: {"ALL_PRIVILEGES"} for name in names})).ok is True

@@ -1,4 +1,4 @@
-"""The ledger: what was made and not destroyed since."""
+"""The ledger: what was made, or meant to be, and not taken away since."""
 
 from __future__ import annotations
 
@@ -44,11 +44,32 @@ def test_a_setting_keeps_what_was_there_before_the_first_time() -> None:
     assert kept.made() == [Made("setting", "package", former="mine", value="two")]
 
 
-def test_after_destroying_nothing_was_made() -> None:
-    """What is made later counts again."""
+def test_an_intent_is_uncertain_until_it_was_carried_out() -> None:
+    """A deployment that died in between leaves an intent, with what it takes to undo it."""
     kept = ledger()
-    kept.add([Made("schema", "main.etl")])
-    kept.clear()
-    assert kept.made() == []
-    kept.add([Made("volume", "main.etl.v")])
-    assert kept.made() == [Made("volume", "main.etl.v")]
+    kept.intend(
+        [Made("table", "main.etl.t"), Made("setting", "package", former="mine", value="one", fresh=True)]
+    )
+    assert [one.is_certain for one in kept.made()] == [False, False]
+    kept.add([Made("table", "main.etl.t")])
+    table, setting = kept.made()
+    assert table.is_certain
+    assert (setting.former, setting.fresh, setting.is_certain) == ("mine", True, False)
+
+
+def test_what_was_made_stays_certain() -> None:
+    """A later deployment that means to make it anew, and dies, makes it no less ours."""
+    kept = ledger()
+    kept.add([Made("table", "main.etl.t")])
+    kept.intend([Made("table", "main.etl.t")])
+    assert kept.made() == [Made("table", "main.etl.t")]
+
+
+def test_what_was_taken_away_is_forgotten() -> None:
+    """What is made later counts again; the order is that of the writes, even in one commit."""
+    kept = ledger()
+    kept.add([Made("schema", "main.etl"), Made("volume", "main.etl.v")])
+    kept.forget([Made("volume", "main.etl.v")])
+    assert kept.made() == [Made("schema", "main.etl")]
+    kept.add([Made("volume", "main.etl.w"), Made("volume", "main.etl.v")])
+    assert [one.name for one in kept.made()] == ["main.etl", "main.etl.w", "main.etl.v"]

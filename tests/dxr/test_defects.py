@@ -34,6 +34,8 @@ from lakeflow_job_meta.names import TableName
 from lakeflow_job_meta.ports import Column, TableDefinition
 from tests.dxr.world import Clock, World, fault
 
+pytestmark = pytest.mark.slow
+
 CARD = "card 4111 1111 1111 1111"
 
 

@@ -17,6 +17,8 @@ from lakeflow_job_meta.errors import (
 )
 from tests.dxr.world import World, fault
 
+pytestmark = pytest.mark.slow
+
 CARD = "card 4111 1111 1111 1111"
 
 

@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def prepared(world: World) -> World:
 
 
 def start(
-    world: World, sail: Sail, folder: Path, task: str, kill_at: int, kill_at_read: int = 0
+    programs: Path, world: World, sail: Sail, folder: Path, task: str, kill_at: int, kill_at_read: int = 0
 ) -> subprocess.Popen[str]:
     """The program, in a process of its own."""
     path = folder / f"{next(_NUMBERS)}.json"
@@ -73,7 +72,7 @@ def start(
         )
     )
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.dxr.killed", str(path)],
+        [programs / "warm-python", "-m", "tests.dxr.killed", path],
         cwd=ROOT,
         env=environment(None, SPARK_HOME=str(ROOT)),
         stdout=subprocess.PIPE,
@@ -120,17 +119,21 @@ def check(world: World) -> None:
 
 
 @pytest.mark.parametrize("kill_at", [1, 2, 3, 5])
-def test_ingest_is_killed_before_a_write(prepared: World, sail: Sail, tmp_path: Path, kill_at: int) -> None:
+def test_ingest_is_killed_before_a_write(
+    prepared: World, sail: Sail, warm_programs: Path, tmp_path: Path, kill_at: int
+) -> None:
     """Before the intent, between what Data X-Ray accepted and the ledger, and before the checkpoints."""
-    assert outcome(start(prepared, sail, tmp_path, "ingest", kill_at))
+    assert outcome(start(warm_programs, prepared, sail, tmp_path, "ingest", kill_at))
     finish(prepared)
     check(prepared)
 
 
-def test_ingest_is_killed_in_the_middle_of_an_upload(prepared: World, sail: Sail, tmp_path: Path) -> None:
+def test_ingest_is_killed_in_the_middle_of_an_upload(
+    prepared: World, sail: Sail, warm_programs: Path, tmp_path: Path
+) -> None:
     """Half a file has left, and Data X-Ray never sees the end of the request."""
     prepared.put("0/f0.txt", "file 0 " * 500_000)  # several blocks
-    assert outcome(start(prepared, sail, tmp_path, "ingest", 0, kill_at_read=3))
+    assert outcome(start(warm_programs, prepared, sail, tmp_path, "ingest", 0, kill_at_read=3))
     assert prepared.submitted() == []
     assert prepared.states() == ["PLANNED"] * 3
     finish(prepared)
@@ -139,19 +142,21 @@ def test_ingest_is_killed_in_the_middle_of_an_upload(prepared: World, sail: Sail
 
 
 @pytest.mark.parametrize("kill_at", [1, 2, 3])
-def test_collect_is_killed_before_a_write(prepared: World, sail: Sail, tmp_path: Path, kill_at: int) -> None:
+def test_collect_is_killed_before_a_write(
+    prepared: World, sail: Sail, warm_programs: Path, tmp_path: Path, kill_at: int
+) -> None:
     """Before the results, before the checkpoints, before the ledger."""
     prepared.ingest(max_files_per_job=3)
-    assert outcome(start(prepared, sail, tmp_path, "collect", kill_at))
+    assert outcome(start(warm_programs, prepared, sail, tmp_path, "collect", kill_at))
     finish(prepared)
     check(prepared)
 
 
-def test_killed_again_and_again(prepared: World, sail: Sail, tmp_path: Path) -> None:
+def test_killed_again_and_again(prepared: World, sail: Sail, warm_programs: Path, tmp_path: Path) -> None:
     """Ingest and collect in turn, each killed from outside at a time of its own, then left alone."""
     chance = random.Random(4)
     for task in ("ingest", "collect", "ingest", "collect"):
-        process = start(prepared, sail, tmp_path, task, 0)
+        process = start(warm_programs, prepared, sail, tmp_path, task, 0)
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         time.sleep(chance.uniform(0.05, 0.9))

@@ -7,7 +7,6 @@ import itertools
 import json
 import signal
 import subprocess
-import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def prepared(world: World) -> World:
     return world
 
 
-def run(world: World, sail: Sail, folder: Path, task: str, kind: str, number: int) -> None:
+def run(programs: Path, world: World, sail: Sail, folder: Path, task: str, kind: str, number: int) -> None:
     """The program in a process of its own; it must have been killed."""
     path = folder / f"{next(_NUMBERS)}.json"
     names = ("dxr_copies", "dxr_labels", "dxr_snapshot", "file_metadata")
@@ -84,7 +83,7 @@ def run(world: World, sail: Sail, folder: Path, task: str, kind: str, number: in
     }
     path.write_text(json.dumps(arguments))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.dxr.killed_exports", str(path)],
+        [programs / "warm-python", "-m", "tests.dxr.killed_exports", path],
         cwd=ROOT,
         env=environment(None, SPARK_HOME=str(ROOT)),
         capture_output=True,
@@ -105,9 +104,11 @@ def tree(world: World) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("kind", "number"), [("merge", 1), ("merge", 3), ("upload", 2), ("merge", 4)])
-def test_organise_is_killed(prepared: World, sail: Sail, tmp_path: Path, kind: str, number: int) -> None:
+def test_organise_is_killed(
+    prepared: World, sail: Sail, warm_programs: Path, tmp_path: Path, kind: str, number: int
+) -> None:
     """Before the label is known, before the plan, in the middle of a copy, before the confirmation."""
-    run(prepared, sail, tmp_path, "dxr_organise", kind, number)
+    run(warm_programs, prepared, sail, tmp_path, "dxr_organise", kind, number)
     session = prepared.session()
     catalog = FakeCatalog(prepared.root)
     session.catalog = lambda: catalog
@@ -126,7 +127,9 @@ def test_organise_is_killed(prepared: World, sail: Sail, tmp_path: Path, kind: s
 
 
 @pytest.mark.parametrize("kind", ["upload", "replace_partition", "replaced"])
-def test_snapshot_is_killed(prepared: World, sail: Sail, tmp_path: Path, kind: str) -> None:
+def test_snapshot_is_killed(
+    prepared: World, sail: Sail, warm_programs: Path, tmp_path: Path, kind: str
+) -> None:
     """In the middle of staging, before the commit, right after it: the table is always a whole one."""
     world = prepared
     world.dxr.knobs(fleet=30)
@@ -134,7 +137,7 @@ def test_snapshot_is_killed(prepared: World, sail: Sail, tmp_path: Path, kind: s
     take(world.session(ingestion_date="2026-03-03", **more))
     take(world.session(**more))
     world.dxr.knobs(fleet=35)
-    run(world, sail, tmp_path, "dxr_snapshot", kind, 1)
+    run(warm_programs, world, sail, tmp_path, "dxr_snapshot", kind, 1)
     days = [row["ingestion_date"].day for row in world.rows("dxr_snapshot", "ingestion_date")]
     assert (days.count(3), days.count(4)) == (30, 35 if kind == "replaced" else 30)
     more["clock"] = lambda: NOON + timedelta(days=400)  # what was left behind is old by then

@@ -19,6 +19,8 @@ from lakeflow_job_meta.names import TableName
 from tests.dxr.catalog import FakeCatalog
 from tests.dxr.world import World
 
+pytestmark = pytest.mark.slow
+
 CARD = "card 4111 1111 1111 1111, mail bo@example.org"
 IBAN = "pay to DE89 3704 0044 0532 0130 00"
 MAIL = "mail ana@example.org"

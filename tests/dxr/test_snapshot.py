@@ -67,7 +67,7 @@ def project(*lines: bytes, phrases: bool = False) -> list[dict[str, Any]]:
     """The rows that the lines become."""
     projection = Projection(phrases=phrases)
     projection.add(lines, 1)
-    rows: list[dict[str, Any]] = projection.batch().to_pylist()
+    rows: list[dict[str, Any]] = projection.table([projection.batch()]).to_pylist()
     return rows
 
 

@@ -102,6 +102,58 @@ def test_what_comes_out_is_metadata() -> None:
     assert source.settings["base_parameters"] == {"days": "30"}
 
 
+COMPLEX = """\
+bundle: {name: shop}
+variables:
+  size: {type: complex, default: {num_workers: 2, node_type_id: "${var.node}"}}
+  cluster: {type: complex, default: {spark_version: 16.4.x, more: "${var.size}"}}
+  libraries: {type: complex, default: [{whl: /a.whl}]}
+  node: {default: m5.large}
+  warehouse: {lookup: {warehouse: shared}}
+  circle: {type: complex, default: {again: "${var.circle}"}}
+resources:
+  jobs:
+    c:
+      job_clusters: [{job_cluster_key: k, new_cluster: "${var.cluster}"}]
+      tasks:
+        - task_key: t
+          libraries: ${var.libraries}
+          max_retries: ${var.cluster.more.num_workers}
+          existing_cluster_id: ${var.size.unknown}
+          description: "${var.cluster} in a text"
+targets:
+  dev: {default: true}
+  prod: {variables: {size: {num_workers: 9}, warehouse: w9, node: {default: big}}}
+"""
+
+
+def test_complex_variables_take_the_place_of_their_names() -> None:
+    """A mapping or list, whole or a part of it; the texts inside stay variables. What is no value stays a name."""
+    found = put_together(yaml.safe_load(COMPLEX), [], None).value
+    job = found["resources"]["jobs"]["c"]
+    assert job["job_clusters"][0]["new_cluster"] == {
+        "spark_version": "16.4.x",
+        "more": {"num_workers": 2, "node_type_id": "${var.node}"},
+    }
+    [task] = job["tasks"]
+    assert (task["libraries"], task["max_retries"]) == ([{"whl": "/a.whl"}], 2)
+    assert task["existing_cluster_id"] == "${var.size.unknown}"
+    assert task["description"] == "${var.cluster} in a text"
+    assert set(found["variables"]) == {"node", "warehouse"}
+
+
+def test_a_value_is_instead_of_what_the_bundle_says() -> None:
+    """A target's value, and one from the command line, leave no lookup; complex values of a target are values."""
+    variables = put_together(yaml.safe_load(COMPLEX), [], None).value["variables"]
+    assert "lookup" in variables["warehouse"]
+    variables = put_together(yaml.safe_load(COMPLEX), [], None, ["warehouse"]).value["variables"]
+    assert variables["warehouse"] == {}
+    found = put_together(yaml.safe_load(COMPLEX), [], "prod").value
+    assert found["variables"] == {"node": {"default": "big"}, "warehouse": {"default": "w9"}}
+    [cluster] = found["resources"]["jobs"]["c"]["job_clusters"]
+    assert cluster["new_cluster"]["more"] == {"num_workers": 9}
+
+
 @pytest.mark.parametrize(
     ("main", "target", "note", "problem"),
     [

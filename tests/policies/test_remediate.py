@@ -19,6 +19,8 @@ from lakeflow_job_meta.task_context import TaskContext
 from tests.policies.killed import deadly
 from tests.policies.remediation_world import TARGET, VOLUME, RemediationWorld, sha256
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_dry_run_names_the_keeper_and_touches_nothing(remediation: RemediationWorld) -> None:
     """The plan is a table; the files and the target are as they were."""

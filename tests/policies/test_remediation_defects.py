@@ -15,6 +15,8 @@ from lakeflow_job_meta.errors import PolicyRunFailed, UsageError, VolumeError
 from lakeflow_job_meta.policies.remediate import perform
 from tests.policies.remediation_world import TARGET, VOLUME, RemediationWorld, now, sha256
 
+pytestmark = pytest.mark.slow
+
 
 def test_r1_one_of_each_content_stays(remediation: RemediationWorld) -> None:
     """All copies are in the list; a keeper is chosen, and without a rule for one nothing is done."""

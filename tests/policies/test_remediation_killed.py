@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -34,7 +33,14 @@ TABLES = (
 
 
 def start(
-    world: RemediationWorld, sail: Sail, folder: Path, kill_at: int, *, undo: str = "", **rules: object
+    programs: Path,
+    world: RemediationWorld,
+    sail: Sail,
+    folder: Path,
+    kill_at: int,
+    *,
+    undo: str = "",
+    **rules: object,
 ) -> subprocess.Popen[str]:
     """The program, in a process of its own."""
     path = folder / f"{next(_NUMBERS)}.json"
@@ -53,7 +59,7 @@ def start(
         )
     )
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.policies.killed", str(path)],
+        [programs / "warm-python", "-m", "tests.policies.killed", path],
         cwd=ROOT,
         env=environment(None, SPARK_HOME=str(ROOT)),
         stdout=subprocess.PIPE,
@@ -113,6 +119,7 @@ def files(remediation: RemediationWorld) -> Facts:
     return world.facts()
 
 
+MANY = 400
 # Execution of 3 files writes: the plan (1-2), execute (3), begin (4), two copies (5-6), the manifest (7), ready (8),
 # an original and its stub (9-10), twice more (11-14), done (15), executed (16).
 STEPS = (2, 5, 7, 9, 12, 15, 16)
@@ -129,10 +136,16 @@ def test_execution_ends_at_a_step(remediation: RemediationWorld, files: Facts, k
 
 @pytest.mark.parametrize("kill_at", [10])
 def test_execution_is_killed(
-    remediation: RemediationWorld, files: Facts, sail: Sail, tmp_path: Path, kill_at: int
+    remediation: RemediationWorld,
+    files: Facts,
+    sail: Sail,
+    warm_programs: Path,
+    tmp_path: Path,
+    kill_at: int,
 ) -> None:
     """The same by SIGKILL, so that nothing is cleaned up behind it."""
-    check_execution(remediation, files, kill_at, was_killed(start(remediation, sail, tmp_path, kill_at)))
+    killed = was_killed(start(warm_programs, remediation, sail, tmp_path, kill_at))
+    check_execution(remediation, files, kill_at, killed)
 
 
 def check_execution(world: RemediationWorld, files: Facts, kill_at: int, killed: bool) -> None:
@@ -168,10 +181,13 @@ def test_undo_ends_at_a_step(remediation: RemediationWorld, files: Facts, kill_a
     check_undo(remediation, files, run, end_here(remediation, kill_at, undo=run))
 
 
-def test_undo_is_killed(remediation: RemediationWorld, files: Facts, sail: Sail, tmp_path: Path) -> None:
+def test_undo_is_killed(
+    remediation: RemediationWorld, files: Facts, sail: Sail, warm_programs: Path, tmp_path: Path
+) -> None:
     """The same by SIGKILL."""
     run = remediation.remediate()["run"]
-    check_undo(remediation, files, run, was_killed(start(remediation, sail, tmp_path, 4, undo=run)))
+    killed = was_killed(start(warm_programs, remediation, sail, tmp_path, 4, undo=run))
+    check_undo(remediation, files, run, killed)
 
 
 def check_undo(world: RemediationWorld, files: Facts, run: str, killed: bool) -> None:
@@ -182,21 +198,24 @@ def check_undo(world: RemediationWorld, files: Facts, run: str, killed: bool) ->
     assert world.facts(TARGET) == {}
 
 
-def test_a_thousand_files_killed_from_outside(
-    remediation: RemediationWorld, sail: Sail, tmp_path: Path
+def test_many_files_killed_from_outside(
+    remediation: RemediationWorld, sail: Sail, warm_programs: Path, tmp_path: Path
 ) -> None:
-    """Killed when 400 are gone, and again when 700 are; then resumed, then undone: byte for byte."""
+    """Killed when 150 are gone, and again when 280 are; then resumed, then undone: byte for byte.
+
+    Four hundred are four batches (`execution.BATCH`), so that each death is in the middle of one, behind a whole one.
+    """
     world = remediation
     world.violate(
         *world.put_many(
-            {f"{number % 10}/f{number}.txt": f"record {number}".encode() for number in range(1000)}
+            {f"{number % 10}/f{number}.txt": f"record {number}".encode() for number in range(MANY)}
         )
     )
     before = world.facts()
-    for limit in (600, 300):
-        process = start(world, sail, tmp_path, 0, keeper="none")
+    for left in (250, 120):
+        process = start(warm_programs, world, sail, tmp_path, 0, keeper="none")
         deadline = time.monotonic() + 60
-        while sum(path.suffix == ".txt" and path.name.count(".") == 1 for path in files_of(world)) > limit:
+        while sum(path.suffix == ".txt" and path.name.count(".") == 1 for path in files_of(world)) > left:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -204,13 +223,13 @@ def test_a_thousand_files_killed_from_outside(
         process.communicate(timeout=30)
         check_nothing_is_lost(world, before)
     done = world.remediate(keeper="none")
-    assert (done["planned"], done["done"], done["skipped"], done["errors"]) == (1000, 1000, 0, 0)
+    assert (done["planned"], done["done"], done["skipped"], done["errors"]) == (MANY, MANY, 0, 0)
     assert done["resumed"]
     check_the_log(world, done["run"])
-    assert len(world.stored()) == 1000
+    assert len(world.stored()) == MANY
     assert set(world.facts()) == {f"{path}.archived.txt" for path in before}
     undone = world.undo(done["run"])
-    assert (undone["done"], undone["errors"]) == (1000, 0)
+    assert (undone["done"], undone["errors"]) == (MANY, 0)
     assert world.facts() == before
     assert world.facts(TARGET) == {}
 

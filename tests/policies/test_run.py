@@ -26,6 +26,8 @@ from lakeflow_job_meta.policies.tasks import PolicySession, perform
 from lakeflow_job_meta.policies.violations import Violations
 from tests.policies.files import NOW, file, put, snapshot
 
+pytestmark = pytest.mark.slow
+
 BIG = Policy(
     "big", "SELECT path, size FROM snapshot WHERE size > :limit", key=("path",), parameters={"limit": 10}
 )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakeflow_job_meta.reconcile.diff import diff, merge
-from lakeflow_job_meta.reconcile.rules import SERVER_DEFAULTS, SETS
+from lakeflow_job_meta.reconcile.rules import PRESENCE, SERVER_DEFAULTS, SETS
 
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab", max_size=3)
 values = st.recursive(
@@ -39,6 +39,9 @@ job_settings = st.fixed_dictionaries(
             {}, optional={"on_failure": st.lists(st.sampled_from("ef"), max_size=2)}
         ),
         "schedule": values,
+        "continuous": st.fixed_dictionaries(
+            {}, optional={"pause_status": st.sampled_from(["PAUSED", "UNPAUSED"])}
+        ),
         "git_source": st.just({"git_url": "u"}),
     },
 )
@@ -107,11 +110,12 @@ def test_server_defaults_are_no_difference(default: Any) -> None:
     actual: dict[str, Any] = {field: default.value}
     for parent in reversed(parents):
         actual = {parent: actual}
-    assert diff(actual, {}) == []
+    silent: dict[str, Any] = {name: {} for name in parents if name in PRESENCE}
+    assert diff(actual, silent) == []
     other: dict[str, Any] = {field: "something else"}
     for parent in reversed(parents):
         other = {parent: other}
-    assert paths(other, {}) == [default.path]
+    assert paths(other, silent) == [default.path]
 
 
 def test_defaults_hold_in_tasks_and_inside_for_each() -> None:
@@ -137,6 +141,18 @@ def test_a_pause_made_in_the_workspace_is_no_difference_unless_the_metadata_says
     assert diff(paused, silent) == []
     said = {"schedule": {**silent["schedule"], "pause_status": "UNPAUSED"}}
     assert paths(paused, said) == ["schedule.pause_status"]
+
+
+def test_a_block_that_says_something_by_being_there() -> None:
+    """A job that is to run without end any more, or not any more, changes, however little stands in the block."""
+    endless = {"continuous": {"pause_status": "UNPAUSED", "task_retry_mode": "NEVER"}}
+    assert paths({}, {"continuous": {}}) == ["continuous"]
+    assert paths(endless, {}) == ["continuous"]
+    assert paths(endless, {"continuous": {}}) == []
+    assert "continuous" in paths(endless, {"schedule": {"quartz_cron_expression": "0 0 2 * * ?"}})
+    assert merge({"continuous": {}}, {}, endless) == {}
+    assert merge({}, {"continuous": {}}, {}) == {"continuous": {}}
+    assert merge({}, {}, endless) == endless, "what the workspace added is the workspace's"
 
 
 def test_something_added_in_the_workspace_is_named() -> None:

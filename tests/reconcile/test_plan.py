@@ -158,6 +158,21 @@ def test_a_pause_made_in_the_workspace_survives_an_update() -> None:
     assert settings["schedule"]["pause_status"] == "PAUSED"
 
 
+def test_a_job_that_runs_without_end_from_now_on_keeps_its_pause() -> None:
+    """Another kind of trigger takes the pause along, and that it does is no change made in the workspace."""
+    old, new = desired(job(schedule=CRON)), desired(job(continuous={}))
+    action = plan(state(new, job(schedule={**CRON, "pause_status": "PAUSED"}), recorded(old)))
+    settings = work(action).settings
+    assert settings is not None
+    assert settings["continuous"] == {"pause_status": "PAUSED"}
+    assert "continuous" in paths(action)
+    back = plan(state(old, job(continuous={"pause_status": "PAUSED"}), recorded(new)))
+    assert {"continuous", "schedule.pause_status"} <= set(paths(back))
+    assert not any(change.drift for change in (*action.changes, *back.changes))
+    made = plan(state(new, None, None), default_pause_status="PAUSED")
+    assert (work(made).settings or {})["continuous"] == {"pause_status": "PAUSED"}
+
+
 def test_a_pause_in_the_metadata_is_enforced() -> None:
     """pause_status in the metadata wins over the workspace."""
     want = desired(job(schedule={**CRON, "pause_status": "UNPAUSED"}))

@@ -37,6 +37,8 @@ from tests.wire import (
     variants,
 )
 
+pytestmark = pytest.mark.slow
+
 #: What the tasks below refer to.
 COMPUTE: JsonObject = {
     "job_clusters": [

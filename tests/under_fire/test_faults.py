@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lakeflow_job_meta.errors import Throttled, Unavailable, WorkspaceError
 from lakeflow_job_meta.names import module_tag
-from tests.embedded import BIN, run
+from tests.embedded import run
 from tests.under_fire.world import World, errors, job_row, kinds, notebook, pass_over, sql
+
+pytestmark = pytest.mark.slow
 
 CREATE = {"method": "POST", "path": "/api/2.2/jobs/create"}
 REFUSAL = {"status": 400, "error_code": "INVALID_PARAMETER_VALUE", "message": "Cluster policy says no."}
@@ -139,21 +142,22 @@ def test_one_module_that_the_platform_refuses_blocks_no_other(world: World) -> N
     world.check_sound("good", "other", "zz_bad")
 
 
-def test_the_command_line_names_module_and_cause(world: World) -> None:
+def test_the_command_line_names_module_and_cause(world: World, warm_programs: Path) -> None:
     """Exit code 1; what failed and why on the screen; what was sound is done."""
     world.put(notebook("a", "good"))
     pass_over(world.orchestrator())
     world.put(notebook("a", "bad"))
+    program = str(warm_programs / "lakeflow-job-meta")
     command = ["--control-table", str(world.table), "--local", world.connection.directory]
     with world.faults({**CREATE, **REFUSAL}):
-        done = run(str(BIN / "lakeflow-job-meta"), "apply", *command)
+        done = run(program, "apply", *command)
     assert done.returncode == 1
     assert "! failed bad" in done.stdout
     assert "Cluster policy says no" in done.stdout
     assert "1 failed, 1 unchanged" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     with world.faults({"status": 429, "retry_after": 0, "count": 1}):
-        assert run(str(BIN / "lakeflow-job-meta"), "apply", *command).returncode == 0
+        assert run(program, "apply", *command).returncode == 0
     world.check_sound("good", "bad")
 
 

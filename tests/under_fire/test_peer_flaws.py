@@ -21,6 +21,8 @@ from lakeflow_job_meta.names import module_tag
 from tests.embedded import ROOT
 from tests.under_fire.world import World, errors, job_row, kinds, notebook, pass_over, sql
 
+pytestmark = pytest.mark.slow
+
 #: flaw -> the test: a function of this file, or `module.path[.Class].function` of another.
 FLAWS: Mapping[str, str] = {
     # The first version

@@ -26,11 +26,11 @@ from tests.under_fire.world import World, errors, job_row, kinds, notebook, pass
 pytestmark = pytest.mark.slow
 
 
-def start(world: World, command: str, *arguments: str) -> subprocess.Popen[str]:
+def start(world: World, programs: Path, command: str, *arguments: str) -> subprocess.Popen[str]:
     """`lakeflow-job-meta COMMAND` on the world, as a process of its own."""
     shared = ["--control-table", str(world.table), "--local", world.connection.directory, "--format", "json"]
     return subprocess.Popen(
-        [str(BIN / "lakeflow-job-meta"), command, *shared, *arguments],
+        [str(programs / "lakeflow-job-meta"), command, *shared, *arguments],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -85,16 +85,16 @@ def _no_waiting() -> None:
 # ---------------------------------------------------------------- writers at once
 
 
-def test_two_orchestrators_and_a_monitor_at_once(world: World) -> None:
+def test_two_orchestrators_and_a_monitor_at_once(world: World, warm_programs: Path) -> None:
     """Three processes, nothing there yet, not even the tables: each job is made once, and nobody fails."""
     names = [f"m{number:02}" for number in range(24)]
     (world.folder / "a.yaml").write_text(modules(*names[:12]))
     (world.folder / "b.yaml").write_text(modules(*names[12:]))
     watch = ["--volume-path", world.volume, "--check-interval-seconds", "0.3", "--max-iterations", "3"]
     writers = [
-        start(world, "monitor", *watch),
-        start(world, "apply", "--yaml", str(world.folder)),
-        start(world, "apply"),
+        start(world, warm_programs, "monitor", *watch),
+        start(world, warm_programs, "apply", "--yaml", str(world.folder)),
+        start(world, warm_programs, "apply"),
     ]
     ended = [end(writer) for writer in writers]
     assert [code for code, _, _ in ended] == [0, 0, 0], ended
@@ -155,7 +155,7 @@ def test_a_writer_that_slept_does_not_go_on_where_it_left_off(world: World) -> N
     world.put(*(notebook("a", name) for name in names))
     slow = {"method": "POST", "path": "/api/2.2/jobs/create", "delay_ms": 60}
     with world.faults(slow):
-        sleeper = start(world, "apply", "--claim-seconds", "1", "--parallel-calls", "2")
+        sleeper = start(world, BIN, "apply", "--claim-seconds", "1", "--parallel-calls", "2")
         wait_for(world.live, "the first job", seconds=60)
         os.kill(sleeper.pid, signal.SIGSTOP)
         try:

@@ -169,6 +169,7 @@ class CatalogApi:
         else:
             described |= {"data_source_format": "DELTA", "storage_location": relation.location.as_uri()}
         if not bare:
+            described["comment"] = self._registry.comment(relation)
             described["columns"] = [
                 {
                     "name": column.name,

@@ -9,17 +9,16 @@ import orjson
 from lakeflow_job_meta.local.dxr.answers import Json
 from lakeflow_job_meta.local.dxr.rules import Rules, stable_uuid
 
-ROWS = 256
-"""Rows of one piece."""
+ROWS = 1000
+"""Rows of one piece. Pieces differ only in the number that all of its rows share."""
 _KINDS = 16
-_NUMBER, _HASH, _SIZE, _DAY = "%(number)09d", "%(hash)064x", "%(size)d", "%(day)02d"
-_HASHES = 2**256
+_PIECE = "@piece@"
 _SPREAD = 0x9E3779B97F4A7C15F39CC0605CEDC8341082276BF3A27251F86C6A11D0C18E95
-"""Odd, so that no two numbers below 2**256 have one hash."""
+"""Odd, so that no two rows of a piece have one hash."""
 
 
 class Fleet:
-    """Rows 0 to `count` of a share that was never uploaded.
+    """Rows 0 to `count` of a share that was never uploaded; the same number is always the same row.
 
     Args:
         rules: whose labels and annotators the rows name.
@@ -28,24 +27,23 @@ class Fleet:
 
     def __init__(self, rules: Rules, count: int) -> None:
         self._count = count
-        self._templates = [self._template(rules, kind) for kind in range(_KINDS)]
+        self._rules = rules
 
-    def pieces(self, rows: int = ROWS) -> Iterator[list[bytes]]:
+    def pieces(self) -> Iterator[list[bytes]]:
         """All rows as JSON lines without their ends, so many at a time."""
-        for start in range(0, self._count, rows):
-            yield [self.line(number) for number in range(start, min(start + rows, self._count))]
+        templates: dict[int, bytes] = {}
+        for start in range(0, self._count, ROWS):
+            first = start % _KINDS
+            if first not in templates:
+                templates[first] = b"\n".join(
+                    self._template(row, (first + row) % _KINDS) for row in range(ROWS)
+                )
+            rows = templates[first].replace(_PIECE.encode(), b"%06d" % (start // ROWS)).split(b"\n")
+            yield rows[: self._count - start]
 
-    def line(self, number: int) -> bytes:
-        """A row; the same number always gives the same."""
-        values = {
-            b"number": number,
-            b"hash": (number + 1) * _SPREAD % _HASHES,
-            b"size": 1000 + number * 7919 % 5_000_000,
-            b"day": 1 + number % 28,
-        }
-        return self._templates[number % _KINDS] % values
-
-    def _template(self, rules: Rules, kind: int) -> bytes:
+    def _template(self, row: int, kind: int) -> bytes:
+        """A row of a piece, without the piece's number."""
+        rules, number = self._rules, f"{_PIECE}{row:03d}"
         labels = [{"id": label.uuid, "name": label.name} for label in rules.labels[: kind % 4]]
         annotators = [
             {
@@ -53,7 +51,7 @@ class Fleet:
                 "name": each.name,
                 "domain": {"id": stable_uuid("domain", each.domain), "name": each.domain},
                 "uniquePhrases": 1,
-                "annotations": [{"phrase": f"phrase {_NUMBER}", "locations": [{"start": 12, "end": 28}]}],
+                "annotations": [{"phrase": f"phrase {number}", "locations": [{"start": 12, "end": 28}]}],
             }
             for each in rules.annotators[: kind % 3]
         ]
@@ -66,15 +64,15 @@ class Fleet:
             "name": f"User {kind}",
             "email": f"user{kind}@example.org",
         }
-        row: Json = {
-            "fileId": f"flt{_NUMBER}-{kind:02d}AbCd",
-            "fileName": f"report-{_NUMBER}.pdf",
-            "path": f"/finance/department-{kind}/2026/report-{_NUMBER}.pdf",
-            "size": "@size@",
+        file: Json = {
+            "fileId": f"flt{number}-{kind:02d}AbCd",
+            "fileName": f"report-{number}.pdf",
+            "path": f"/finance/department-{kind}/2026/report-{number}.pdf",
+            "size": 1000 + row * 7919 % 5_000_000,
             "mimeType": "application/pdf",
-            "createdAt": f"2026-01-{_DAY}T08:00:00.000Z",
-            "lastModifiedAt": f"2026-02-{_DAY}T09:30:00.000Z",
-            "contentSha256": _HASH,
+            "createdAt": f"2026-01-{1 + row % 28:02d}T08:00:00.000Z",
+            "lastModifiedAt": f"2026-02-{1 + row % 28:02d}T09:30:00.000Z",
+            "contentSha256": f"{(row + 1) * _SPREAD % 2**232:058x}{_PIECE}",
             "scanDepth": "DISCOVERY_AND_CLASSIFICATION",
             "datasource": {
                 "id": stable_uuid("datasource", "fleet"),
@@ -95,8 +93,7 @@ class Fleet:
         }
         if kind == _KINDS - 1:
             # Discovered, never classified: fields are absent, not empty.
-            row = {name: row[name] for name in row if name not in ("annotators", "extractedMetadata")}
-            row["scanDepth"] = "DISCOVERY"
-            del row["contentSha256"]
-        text = orjson.dumps(row).decode()
-        return text.replace('"@size@"', _SIZE).encode()
+            file = {name: file[name] for name in file if name not in ("annotators", "extractedMetadata")}
+            file["scanDepth"] = "DISCOVERY"
+            del file["contentSha256"]
+        return orjson.dumps(file)

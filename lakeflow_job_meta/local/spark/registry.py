@@ -201,6 +201,12 @@ class Registry:
             for name, kind, comment in relation.columns
         ]
 
+    def comment(self, relation: Relation) -> str:
+        """The comment of a table (from its Delta log) or of a view. Raises LocalError as `columns` does."""
+        if relation.location is not None:
+            return delta.details(relation.location).description or ""
+        return relation.comment
+
     def partition_columns(self, relation: Relation) -> list[str]:
         """The partition columns of a table, empty for a view."""
         return (
