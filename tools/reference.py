@@ -114,7 +114,12 @@ def task_types() -> str:
                 rows.append(
                     (f"`{key}.{field}`{star}", _type(below, defs), "" if "$ref" in node else _meaning(below))
                 )
-        parts.append(_table(("key", "takes", "meaning"), rows))
+        told = any(meaning for _, _, meaning in rows)
+        parts.append(
+            _table(
+                ("key", "takes", "meaning") if told else ("key", "takes"), [row[: 2 + told] for row in rows]
+            )
+        )
     parts.append("## Beside every task type")
     parts.append("Any field of the Jobs API's Task:")
     parts.append(_fields(defs["task_fields"]["properties"], defs))

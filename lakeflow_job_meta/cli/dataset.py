@@ -192,7 +192,10 @@ def query(
     version: int | None,
 ) -> None:
     """Query a dataset's own file by DuckDB, without Databricks."""
-    found = manager.query(dataset_id, sql, tenant=tenant, limit=limit, version=version)
+    from lakeflow_job_meta.datasets.query import bounded_memory
+
+    with bounded_memory():
+        found = manager.query(dataset_id, sql, tenant=tenant, limit=limit, version=version)
     if given.json:
         display.print_json(found.as_json())
         return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -123,6 +125,31 @@ def test_a8_a_query_without_an_end_is_stopped(landed: Path) -> None:
     with pytest.raises(DatasetError, match=r"more than 0\.3 seconds"):
         query_file(landed, "SELECT max(a.i) FROM range(10000000000) a(i), range(1000) b(j)", seconds=0.3)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux bounds a process")
+def test_a8_values_that_grow_without_an_end_are_stopped(landed: Path) -> None:
+    """DuckDB's own limit does not count them; a process that is bounded ends the query, and goes on."""
+    script = """
+import resource, sys
+from pathlib import Path
+from lakeflow_job_meta.datasets.query import bounded_memory, query_file
+from lakeflow_job_meta.errors import DatasetError
+try:
+    with bounded_memory():
+        query_file(Path(sys.argv[1]), "SELECT repeat('x', 100000000) FROM dataset", limit=1000, seconds=1)
+except DatasetError as error:
+    print(error)
+print(query_file(Path(sys.argv[1]), "SELECT count(*) AS n FROM dataset").rows)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(landed)], capture_output=True, text=True, check=True
+    )
+    told, counted, peak = done.stdout.splitlines()
+    assert "ask for less" in told or "memory" in told.lower()
+    assert counted == "((5000,),)"
+    assert int(peak) < 3000
 
 
 def test_a9_values_are_strict_json(landed: Path) -> None:
