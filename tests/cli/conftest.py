@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -95,10 +97,11 @@ class Cli:
         return self.bare(*arguments, **self.connection.environment())
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """The program, not waited for."""
+        """The program, not waited for; Ctrl-C reaches it, also where whoever runs the tests takes none."""
         command = [str(BIN / "lakeflow-job-meta"), *arguments]
         return subprocess.Popen(
-            command, env=environment(PYTHONFAULTHANDLER="1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+            command, env=environment(PYTHONFAULTHANDLER="1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )  # fmt: skip
 
     def sql(self, text: str) -> list[dict[str, Any]]:
