@@ -24,6 +24,7 @@ RAW = "landed"
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 SECONDS = 30.0
 MEMORY = "1GB"
+TOO_MUCH = "the query takes too much memory: ask for less"
 #: What a query may take of a process that is bounded: DuckDB's memory and as much again.
 PROCESS_BYTES = 2 * 2**30
 
@@ -101,10 +102,12 @@ def query_file(
         raise DatasetError(
             f"the query reaches for something else than the dataset: {_first(error)}; only the views {VIEW!r} and {RAW!r} are there"
         ) from error
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise DatasetError(TOO_MUCH) from error
     except duckdb.Error as error:
-        raise DatasetError(f"the query failed: {_first(error)}") from error
-    except MemoryError as error:
-        raise DatasetError("the query takes too much memory: ask for less") from error
+        # What a bound of the process refuses has no kind of its own.
+        told = TOO_MUCH if "bad allocation" in str(error) else f"the query failed: {_first(error)}"
+        raise DatasetError(told) from error
 
 
 def _sandbox(duckdb: Any, path: Path, view: str) -> Any:
