@@ -42,9 +42,8 @@ def bounded_memory() -> Iterator[None]:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)
         most = pages * resource.getpagesize() + PROCESS_BYTES
-        resource.setrlimit(
-            resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
-        )
+        given = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+        resource.setrlimit(resource.RLIMIT_AS, (min([most, *given]), hard))
     except (ImportError, OSError, ValueError):
         yield
         return

@@ -1,7 +1,7 @@
 """Ports: what the product needs from the outside, as protocols and plain values; one module a service.
 
 Adapters (`adapters/`) implement them; `runtime` picks the adapter. Every method raises only errors of this
-package (`errors`). No I/O here, and nothing that decides anything.
+package (`errors`). No I/O but through the ports themselves, and nothing that decides anything.
 """
 
 from __future__ import annotations
